@@ -1,0 +1,383 @@
+"""A ring of recent posts per topic, one numbering for all of them, and readers that pull by position.
+
+Nothing is queued per reader: a reader is a position, and what it has not seen is what its topics hold
+after that position. A reader that stays away too long meets a gap, and learns how many posts it missed.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from ..settings import Settings
+from .post import POST_OVERHEAD, Payload, Post
+
+__all__ = [
+    "Batch",
+    "Intervals",
+    "Reader",
+    "Topic",
+    "TopicStatistics",
+    "Topics",
+    "connection",
+    "everyone",
+    "group",
+]
+
+Intervals: TypeAlias = tuple[int, ...]
+"""joined, left, joined, left, … in positions; an odd length means: is a member now."""
+
+_TOMBSTONES_PER_RING = 16
+"""Posts beyond the ring that are still counted in a gap, in rings."""
+
+
+def everyone(route: str) -> str:
+    """The topic that all connections of a route read.
+
+    >>> everyone("/echo")
+    'all:/echo'
+    """
+    return f"all:{route}"
+
+
+def group(route: str, name: str) -> str:
+    """The topic of a group; the two lengths never mix, since a route holds no line feed.
+
+    >>> group("/echo", "lobby")
+    'group:/echo\\nlobby'
+    """
+    return f"group:{route}\n{name}"
+
+
+def connection(connection_id: str) -> str:
+    """The topic of one connection.
+
+    >>> connection("4b1c")
+    'connection:4b1c'
+    """
+    return f"connection:{connection_id}"
+
+
+class Topic:
+    """A ring of posts and those who read it."""
+
+    __slots__ = ("bytes", "forgotten", "head", "lost", "name", "readers", "ring")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.ring: deque[Post] = deque()
+        self.lost: deque[Post] | None = None
+        """Posts the ring has dropped, without payloads, oldest first; made when first needed."""
+        self.bytes = 0
+        self.head = 0
+        """Position of the newest post ever."""
+        self.forgotten = 0
+        """Position of the newest post of which nothing is known any more."""
+        self.readers: dict[Reader, None] = {}
+
+    def __repr__(self) -> str:
+        return f"<Topic {self.name.splitlines()[0]} {len(self.ring)} posts, {len(self.readers)} readers>"
+
+
+class Reader:
+    """Somebody who reads topics: an id, a position, and memberships over time."""
+
+    __slots__ = ("id", "memberships", "position")
+
+    def __init__(self, id: str, position: int) -> None:
+        self.id = id
+        self.position = position
+        """Everything up to here has been handed out, or was not for this reader."""
+        self.memberships: dict[Topic, Intervals] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What a reader gets next: `posts` in order, the position after them, and the gap before them."""
+
+    posts: list[Post]
+    position: int
+    missed: int | None
+    """How many posts are lost to this reader; None: more than can be counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class TopicStatistics:
+    """What the rings hold and what they had to drop, by the limit that demanded it."""
+
+    topics: int
+    posts: int
+    bytes: int
+    published: int
+    dropped_ring_messages: int
+    dropped_ring_bytes: int
+    dropped_total_ring_bytes: int
+    expired: int
+
+
+class Topics:
+    """All topics of a process.
+
+    >>> topics = Topics()
+    >>> ann = topics.reader("ann")
+    >>> topics.subscribe(ann, "news")
+    >>> post = topics.publish("news", Payload("hi"), 0.0)
+    >>> [p.payload.value for p in topics.pull(ann).posts]
+    ['hi']
+    """
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self._settings = settings or Settings()
+        self._topics: dict[str, Topic] = {}
+        self._log: deque[Post] = deque()
+        """Every post of which something is known, oldest first: the order in which age and budget take them."""
+        self._released = 0
+        """Posts in the log of which nothing is left."""
+        self._most_lost = self._settings.ring_messages * _TOMBSTONES_PER_RING
+        self._slack = self._settings.ring_messages + self._settings.ring_messages // 4
+        self.head = 0
+        """Position of the newest post of all."""
+        self.bytes = 0
+        self._published = 0
+        self._dropped = {"ring_messages": 0, "ring_bytes": 0, "total_ring_bytes": 0, "age": 0}
+
+    # Reading ------------------------------------------------------------------------------------
+
+    def reader(self, id: str) -> Reader:
+        """A new reader that has seen all there was."""
+        return Reader(id, self.head)
+
+    def subscribe(self, reader: Reader, name: str) -> None:
+        """Let `reader` see what is published to `name` from now on. Twice is once."""
+        topic = self._topics.get(name)
+        if topic is None:
+            topic = self._topics[name] = Topic(name)
+        if reader not in topic.readers:
+            topic.readers[reader] = None
+            reader.memberships[topic] = (*reader.memberships.get(topic, ()), self.head)
+
+    def unsubscribe(self, reader: Reader, name: str) -> None:
+        """Let `reader` see nothing that is published to `name` from now on; what was before, it still may."""
+        topic = self._topics.get(name)
+        if topic is None or reader not in topic.readers:
+            return
+        del topic.readers[reader]
+        reader.memberships[topic] += (self.head,)
+        self._forget_if_idle(topic)
+
+    def remove(self, reader: Reader) -> None:
+        """Forget `reader`, and its own topic if it has one."""
+        own = self._topics.get(connection(reader.id))
+        for topic in reader.memberships:
+            topic.readers.pop(reader, None)
+            self._forget_if_idle(topic)
+        reader.memberships = {}
+        if own is not None:
+            while own.ring:
+                self._release(own.ring.popleft())
+            while own.lost:
+                self._release(own.lost.popleft())
+            self._forget_if_idle(own)
+
+    def readers(self, name: str) -> Collection[Reader]:
+        """Who reads `name` now."""
+        topic = self._topics.get(name)
+        return () if topic is None else topic.readers
+
+    def has_news(self, reader: Reader) -> bool:
+        """There is a topic of this reader with something after its position (which may not be for it)."""
+        position = reader.position
+        return any(topic.head > position for topic in reader.memberships)
+
+    def pull(self, reader: Reader) -> Batch:
+        """What `reader` has not seen, oldest first, as much as one envelope may hold. Changes nothing."""
+        position = reader.position
+        posts: list[Post] = []
+        missed: int | None = 0
+        sources = 0
+        for topic, intervals in reader.memberships.items():
+            if topic.head <= position:
+                continue
+            sources += 1
+            missed = _add(missed, self._missed(topic, intervals, reader))
+            newer: list[Post] = []
+            for post in reversed(topic.ring):  # from the newest back: the reader is usually near it
+                if post.position <= position:
+                    break
+                if _visible(post, intervals, reader.id):
+                    newer.append(post)
+            newer.reverse()
+            posts += newer
+        if sources > 1:
+            posts.sort(key=_position)
+        return self._limited(posts, missed)
+
+    def _limited(self, posts: list[Post], missed: int | None) -> Batch:
+        size = 0
+        for count, post in enumerate(posts):
+            size += post.size
+            if count == self._settings.batch_messages or (count and size > self._settings.batch_bytes):
+                return Batch(posts[:count], posts[count - 1].position, missed)
+        return Batch(posts, self.head, missed)
+
+    def _missed(self, topic: Topic, intervals: Intervals, reader: Reader) -> int | None:
+        if _overlaps(intervals, reader.position, topic.forgotten):
+            return None
+        missed = 0
+        for post in reversed(topic.lost or ()):
+            if post.position <= reader.position:
+                break
+            missed += _visible(post, intervals, reader.id)
+        return missed
+
+    def waiting(self, reader: Reader, name: str, most: int) -> tuple[int, int]:
+        """How many posts of `name` (at most `most`), and how many bytes, `reader` has not been handed."""
+        topic = self._topics.get(name)
+        count = size = 0
+        if topic is not None:
+            for post in reversed(topic.ring):
+                if post.position <= reader.position or count >= most:
+                    break
+                count += 1
+                size += post.size
+        return count, size
+
+    def trim(self, reader: Reader) -> None:
+        """Drop memberships that ended before anything that is still kept: no cursor can show them again."""
+        oldest = self._log[0].position if self._log else self.head + 1
+        for topic, intervals in list(reader.memberships.items()):
+            if len(intervals) % 2 == 0 and intervals[-1] < oldest and intervals[-1] <= reader.position:
+                del reader.memberships[topic]
+
+    # Writing ------------------------------------------------------------------------------------
+
+    def publish(self, name: str, payload: Payload, now: float, exclude: Collection[str] = ()) -> Post | None:
+        """Give `payload` the next position. None when nobody reads `name`: then nobody ever will."""
+        self.head += 1
+        self._published += 1
+        topic = self._topics.get(name)
+        if topic is None or not topic.readers:
+            return None
+        post = Post(self.head, topic, payload, frozenset(exclude) if exclude else None, now)
+        topic.ring.append(post)
+        topic.head = self.head
+        topic.bytes += post.size
+        self.bytes += post.size
+        self._log.append(post)
+        ring_bytes = self._settings.ring_bytes
+        if len(topic.ring) > self._slack:
+            while len(topic.ring) > self._settings.ring_messages:
+                self._drop(topic, "ring_messages")
+        while topic.bytes > ring_bytes and len(topic.ring) > 1:
+            self._drop(topic, "ring_bytes")
+        while self.bytes > self._settings.total_ring_bytes and len(self._log) > 1:
+            self._forget_oldest("total_ring_bytes")
+        return post
+
+    def advance(self) -> int:
+        """Take a position without a post, for a change that has to be told from the one before it."""
+        self.head += 1
+        return self.head
+
+    def expire(self, now: float) -> None:
+        """Forget what is older than `ring_age`."""
+        oldest = now - self._settings.ring_age
+        while self._log and self._log[0].time < oldest:
+            self._forget_oldest("age")
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing is kept, so nothing can expire."""
+        return not self._log
+
+    def _drop(self, topic: Topic, limit: str) -> None:
+        """The ring moves on: the oldest payload goes, its place stays."""
+        post = topic.ring.popleft()
+        self._dropped[limit] += 1
+        topic.bytes -= post.size
+        self.bytes -= post.size - POST_OVERHEAD
+        post.payload = None
+        post.size = POST_OVERHEAD
+        if topic.lost is None:
+            topic.lost = deque()
+        topic.lost.append(post)
+        if len(topic.lost) > self._most_lost:
+            self._release(topic.lost.popleft())
+
+    def _forget_oldest(self, limit: str) -> None:
+        post = self._log.popleft()
+        topic = post.topic
+        if topic is None:
+            self._released -= 1
+            return
+        self._dropped[limit] += 1
+        if post.payload is None:
+            assert topic.lost is not None
+            topic.lost.popleft()
+        else:
+            topic.ring.popleft()
+        self._release(post)
+        self._released -= 1  # it has left the log already
+        self._forget_if_idle(topic)
+
+    def _release(self, post: Post) -> None:
+        topic = post.topic
+        assert topic is not None
+        topic.forgotten = post.position
+        if post.payload is not None:
+            topic.bytes -= post.size
+        self.bytes -= post.size
+        post.topic = post.payload = None
+        self._released += 1
+        if self._released > 64 and self._released * 2 > len(self._log):
+            self._log = deque(kept for kept in self._log if kept.topic is not None)
+            self._released = 0
+
+    def _forget_if_idle(self, topic: Topic) -> None:
+        if not topic.readers and not topic.ring and not topic.lost:
+            self._topics.pop(topic.name, None)
+
+    def statistics(self) -> TopicStatistics:
+        """What is kept and what was dropped, since the start."""
+        return TopicStatistics(
+            topics=len(self._topics),
+            posts=sum(len(topic.ring) for topic in self._topics.values()),
+            bytes=self.bytes,
+            published=self._published,
+            dropped_ring_messages=self._dropped["ring_messages"],
+            dropped_ring_bytes=self._dropped["ring_bytes"],
+            dropped_total_ring_bytes=self._dropped["total_ring_bytes"],
+            expired=self._dropped["age"],
+        )
+
+
+def _position(post: Post) -> int:
+    return post.position
+
+
+def _add(a: int | None, b: int | None) -> int | None:
+    return None if a is None or b is None else a + b
+
+
+def _visible(post: Post, intervals: Intervals, reader_id: str) -> bool:
+    """The reader was a member when the post was made, and is not excluded from it."""
+    if post.exclude is not None and reader_id in post.exclude:
+        return False
+    position = post.position
+    last = len(intervals) - 1
+    for i in range(0, len(intervals), 2):
+        if intervals[i] < position and (i == last or position <= intervals[i + 1]):
+            return True
+    return False
+
+
+def _overlaps(intervals: Intervals, after: int, until: int) -> bool:
+    """The reader was a member somewhere in the positions after `after`, up to `until`."""
+    last = len(intervals) - 1
+    for i in range(0, len(intervals), 2):
+        left = until if i == last else min(until, intervals[i + 1])
+        if max(intervals[i], after) < left:
+            return True
+    return False

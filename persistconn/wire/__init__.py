@@ -1,0 +1,1 @@
+"""What the bytes mean: pure functions and values, without state, time or I/O."""
