@@ -1,0 +1,361 @@
+"""What a classic client (ASP.NET SignalR 1.x and 2.x) asks for: reads its requests and its data.
+
+The answers are in `classic_answers`. Spec: classic protocol, Versions, Endpoints, Tokens, Transports.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+from urllib.parse import quote, unquote_plus
+
+import msgspec
+
+from ..errors import RemoteProtocolError
+from ..settings import Settings
+from .dialect import CLASSIC, CLASSIC_WITHOUT_START, Traits, beneath
+from .http import Request
+from .transports import EVENT_STREAM, LONG_POLLING, WEBSOCKETS, Framing, forever_frame, jsonp_polling
+
+__all__ = [
+    "INCORRECT_ID",
+    "JSONP_DISABLED",
+    "MISSING_TOKEN",
+    "NOT_A_WEBSOCKET",
+    "UNKNOWN_TRANSPORT",
+    "USER_CHANGED",
+    "Abort",
+    "Attach",
+    "Intent",
+    "Negotiate",
+    "Ping",
+    "ProtocolVersion",
+    "Send",
+    "Start",
+    "format_cursor",
+    "is_keep_alive",
+    "parse_cursor",
+    "read_data",
+    "read_request",
+    "same_user",
+]
+
+# The genuine server's words: clients and their users know them.
+UNKNOWN_TRANSPORT: Final = "Protocol error: Unknown transport."
+MISSING_TOKEN: Final = "Protocol error: Missing connection token."
+INCORRECT_ID: Final = "The ConnectionId is in the incorrect format."
+"""Status 400: the connection token is not ours."""
+USER_CHANGED: Final = (
+    "Unrecognized user identity.  The user identity cannot change during an active SignalR connection."
+)
+"""Status 403: the token was given to another user. (Two spaces, as the genuine server has it.)"""
+NOT_A_WEBSOCKET: Final = "Not a valid web socket request."
+JSONP_DISABLED: Final = "Forbidden: JSONP is disabled."
+
+
+# Versions ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ProtocolVersion:
+    """The version that a client and we agreed on: its own, held between 1.2 and 2.0.
+
+    >>> [str(ProtocolVersion.parse(text)) for text in ("1.5", "2.1", "0.9", "abc", None)]
+    ['1.5', '2.0', '1.2', '1.2', '1.2']
+    """
+
+    number: tuple[int, ...]
+
+    @classmethod
+    def parse(cls, text: str | None) -> ProtocolVersion:
+        """Read `clientProtocol`: two to four decimal numbers; anything else counts as absent, which means 1.2."""
+        found = _VERSION.fullmatch(text or "")
+        if found is None:
+            return _LOWEST
+        number = tuple(int(part) for part in found[0].split("."))
+        if max(number) > _LARGEST_PART:
+            return _LOWEST
+        return min(max(_LOWEST, cls(number), key=_by_number), _HIGHEST, key=_by_number)
+
+    def __str__(self) -> str:
+        return ".".join(map(str, self.number))
+
+    @property
+    def needs_start(self) -> bool:
+        """`/start` tells the application of the connection ("delayed start"); else connecting does."""
+        return self.number >= (1, 4)
+
+    @property
+    def knows_redirects(self) -> bool:
+        """The client looks for `Error` and `RedirectUrl` in the answer to negotiate."""
+        return self.number >= (2, 0)
+
+    @property
+    def traits(self) -> Traits:
+        """What the core must know of it."""
+        return CLASSIC if self.needs_start else CLASSIC_WITHOUT_START
+
+
+def _by_number(version: ProtocolVersion) -> tuple[int, ...]:
+    return version.number
+
+
+_VERSION: Final = re.compile(r"[0-9]{1,10}(?:\.[0-9]{1,10}){1,3}")
+_LARGEST_PART: Final = 2**31 - 1  # of System.Version, by which the genuine server reads it
+_LOWEST: Final = ProtocolVersion((1, 2))
+_HIGHEST: Final = ProtocolVersion((2, 0))
+
+
+# Intents ----------------------------------------------------------------------------------------
+
+
+Kind: TypeAlias = Literal["connect", "reconnect", "poll"]
+
+
+@dataclass(frozen=True, slots=True)
+class Negotiate:
+    """A newcomer wants an id, a token and our time-outs."""
+
+    url: str
+    """The path of this endpoint as seen from outside, percent-encoded: `Url` in the answer."""
+    version: ProtocolVersion
+    callback: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Are you there? Keeps cookies alive."""
+
+    callback: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The client has seen `S` and wants to be announced to the application."""
+
+    transport: str
+    token: str
+    version: ProtocolVersion
+    callback: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """A message of a client whose transport goes one way only."""
+
+    transport: str
+    token: str
+    data: str | None
+    """None when the request has no `data` at all."""
+    version: ProtocolVersion
+    callback: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Abort:
+    """The client leaves for good."""
+
+    transport: str
+    token: str
+    version: ProtocolVersion
+
+
+@dataclass(frozen=True, slots=True)
+class Attach:
+    """The exchange wants to carry what goes to the client.
+
+    `kind` is "poll" for long polling below any path but `/connect` and `/reconnect`; streams are "reconnect" there.
+    """
+
+    kind: Kind
+    framing: Framing
+    token: str
+    cursor: str | None
+    groups_token: str | None
+    version: ProtocolVersion
+
+
+Intent: TypeAlias = Negotiate | Ping | Start | Send | Abort | Attach
+
+_TRANSPORTS: Final = {name.lower(): name for name in ("webSockets", "serverSentEvents", "foreverFrame", "longPolling")}
+_NEGOTIATE: Final = "/negotiate"
+
+
+def read_request(request: Request, mount: str, settings: Settings) -> Intent:
+    """What a request to the endpoint at `mount` asks for. Any method will do; the end of the path says it all.
+
+    Raises RemoteProtocolError with the answer to give. It does not look into the token.
+    """
+    query = request.query
+    callback = query.get("callback") or None
+    if callback is not None:
+        _check_callback(callback, settings)
+    path = (beneath(mount, request) or "").lower()
+    version = ProtocolVersion.parse(query.get("clientProtocol"))
+    if path.endswith(_NEGOTIATE):
+        return Negotiate(_url(request.path[: -len(_NEGOTIATE)]), version, callback)
+    if path.endswith("/ping"):
+        return Ping(callback)
+    transport = _TRANSPORTS.get(query.get("transport", "").lower())
+    if transport is None:
+        raise RemoteProtocolError(UNKNOWN_TRANSPORT)
+    token = query.get("connectionToken")
+    if not token:
+        raise RemoteProtocolError(MISSING_TOKEN)
+    if path.endswith("/start"):
+        return Start(transport, token, version, callback)
+    if path.endswith("/send"):
+        return Send(transport, token, _sent_data(request, transport, settings), version, callback)
+    if path.endswith("/abort"):
+        return Abort(transport, token, version)
+    kind: Kind = "connect" if path.endswith("/connect") else "reconnect" if path.endswith("/reconnect") else "poll"
+    return _attach(request, kind, transport, token, version, callback)
+
+
+def _attach(
+    request: Request, kind: Kind, transport: str, token: str, version: ProtocolVersion, callback: str | None
+) -> Attach:
+    query: Mapping[str, str] = request.query
+    form: Mapping[str, str] = {}
+    if transport == "longPolling":
+        framing = jsonp_polling(callback) if callback else LONG_POLLING
+        form = _form(request.body)
+    elif transport == "serverSentEvents":
+        framing = EVENT_STREAM
+    elif transport == "foreverFrame":
+        framing = forever_frame(query.get("frameId", ""))
+    else:
+        if not request.upgrade:
+            raise RemoteProtocolError(NOT_A_WEBSOCKET)
+        framing = WEBSOCKETS
+    if kind == "poll" and framing.streaming:
+        kind = "reconnect"
+    cursor = query.get("messageId") or form.get("messageId") or None
+    groups_token = query.get("groupsToken") or form.get("groupsToken") or None
+    return Attach(kind, framing, token, cursor, groups_token, version)
+
+
+def _url(path: str) -> str:
+    """The path for `Url`: the client puts scheme and host before it."""
+    path = "/" + path.lstrip("/") if path else ""  # "//host" would be another server's address to a browser
+    return quote(path, safe="/:@!$&'()*+,;=~", errors="replace")
+
+
+def _sent_data(request: Request, transport: str, settings: Settings) -> str | None:
+    data = _form(request.body).get("data")
+    if data is None and transport == "longPolling":
+        data = request.query.get("data")  # JSONP has no body
+    limit = settings.max_message_size
+    if data is not None and limit is not None and len(data) > limit // 4 and len(data.encode()) > limit:
+        raise RemoteProtocolError(f"The message is larger than {limit} bytes.", status=413, close_code=1009)
+    return data
+
+
+def _form(body: bytes) -> dict[str, str]:
+    """The first value of each field of a form, whatever its Content-Type says: clients say anything or nothing."""
+    fields: dict[str, str] = {}
+    if not body:
+        return fields
+    try:
+        for field in body.decode().split("&"):
+            name, _, value = field.partition("=")
+            fields.setdefault(unquote_plus(name, errors="strict"), unquote_plus(value, errors="strict"))
+    except UnicodeDecodeError:
+        raise RemoteProtocolError("The form in the body is not valid UTF-8.") from None
+    return fields
+
+
+# JSONP ------------------------------------------------------------------------------------------
+
+_LONGEST_CALLBACK: Final = 256
+_STARTS: Final = frozenset({"Lu", "Ll", "Lt", "Lm", "Lo", "Nl"})
+_CONTINUES: Final = _STARTS | {"Mn", "Mc", "Nd", "Pc"}
+_RESERVED: Final = re.compile(
+    "break|case|catch|class|const|continue|debugger|default|delete|do|else|enum|export|extends|false|finally|for|"
+    "function|if|implements|import|in|instanceof|interface|let|new|null|package|private|protected|public|return|"
+    "static|super|switch|this|throw|true|try|typeof|var|void|while|with|yield"
+)
+
+
+def _check_callback(callback: str, settings: Settings) -> None:
+    """Let only a dotted list of identifiers pass (ECMA-262 §12.7): it becomes code in the page that asks."""
+    if not settings.jsonp:
+        raise RemoteProtocolError(JSONP_DISABLED, status=403)
+    if len(callback) > _LONGEST_CALLBACK or not all(map(_is_identifier, callback.split("."))):
+        raise RemoteProtocolError("The callback is not a dotted list of JavaScript identifiers.")
+
+
+def _is_identifier(word: str) -> bool:
+    if not word or _RESERVED.fullmatch(word):
+        return False
+    first, rest = word[0], word[1:]
+    return (first in "$_" or unicodedata.category(first) in _STARTS) and all(
+        letter in "$\u200c\u200d" or unicodedata.category(letter) in _CONTINUES for letter in rest
+    )
+
+
+# Cursors, users, data ---------------------------------------------------------------------------
+
+_CURSOR: Final = re.compile(r"([a-z0-9_]{1,16})-(0|[1-9][0-9]{0,17})")
+
+
+def format_cursor(epoch: str, position: int) -> str:
+    """The `C` of an envelope: the client quotes it when it comes back.
+
+    >>> format_cursor("k3j2x9ab", 41), parse_cursor("k3j2x9ab-41")
+    ('k3j2x9ab-41', ('k3j2x9ab', 41))
+    """
+    return f"{epoch}-{position}"
+
+
+def parse_cursor(text: str | None) -> tuple[str, int] | None:
+    """Epoch and position of a cursor in our form, whoever's epoch it is; None for anything else. Never raises."""
+    found = _CURSOR.fullmatch(text) if text else None
+    return (found[1], int(found[2])) if found else None
+
+
+def same_user(told: str, user: str | None) -> bool:
+    """Whether a token's user (`""`: anonymous) is the one who asks; upper and lower case are the same."""
+    return told == (user or "") or told.casefold() == (user or "").casefold()
+
+
+def is_keep_alive(text: str) -> bool:
+    """Whether a WebSocket text is a client's sign of life and no message (signalr-async sends them)."""
+    return text == "{}"
+
+
+_DEEPEST: Final = 100
+_decode: Final = msgspec.json.Decoder().decode
+
+
+def read_data(text: str) -> object:
+    """The value when the whole text is JSON, else the text itself. Never raises.
+
+    JSON nested deeper than 100 stays text, so that nobody who walks the value runs out of stack.
+
+    >>> read_data('{"x": [1, 2]}'), read_data("hello"), read_data("42")
+    ({'x': [1, 2]}, 'hello', 42)
+    """
+    try:
+        value: object = _decode(text)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return text
+    if text.count("[") + text.count("{") > _DEEPEST and _is_deep(value):
+        return text
+    return value
+
+
+def _is_deep(value: object) -> bool:
+    level = [value]
+    for _ in range(_DEEPEST):
+        below: list[object] = []
+        for item in level:
+            if isinstance(item, dict):
+                below += item.values()
+            elif isinstance(item, list):
+                below += item
+        level = below
+    return any(isinstance(item, (dict, list)) for item in level)

@@ -1,0 +1,26 @@
+"""Framing of the classic WebSocket transport: each envelope is one text message."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ..http import Head, Message
+from .framing import Framing
+
+__all__ = ["WEBSOCKETS"]
+
+
+def _frame(envelope: bytes) -> Message:
+    return Message(envelope, text=True)
+
+
+WEBSOCKETS: Final = Framing(
+    name="webSockets",
+    duplex=True,
+    streaming=True,
+    head=Head(101),
+    opening=(),
+    frame=_frame,
+    keep_alive=_frame(b"{}"),
+)
+"""Text messages on a WebSocket, both ways."""
