@@ -1,0 +1,188 @@
+"""Everything that has to hold, by name: `nox` runs it all, `nox -s tests` runs one part.
+
+Arguments after `--` go to the tool: `nox -s tests -- -k groups`.
+In an environment where all real parts must be there (browser, Node.js, Python 2.7), set REQUIRE_REAL_PARTS=1:
+what would be skipped then fails.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.10"
+nox.options.default_venv_backend = "virtualenv"
+nox.options.reuse_venv = "yes"
+nox.options.error_on_missing_interpreters = True
+nox.options.sessions = [
+    "lint",
+    "types",
+    "tests",
+    "coverage",
+    "simulate",
+    "interop",
+    "autobahn",
+    "docs",
+    "build",
+]
+
+HERE = Path(__file__).parent
+REQUIRED = os.environ.get("REQUIRE_REAL_PARTS", "") not in ("", "0")
+PURE_TESTS = ["tests/test_errors.py", "tests/test_settings.py", "tests/wire", "tests/bus", "tests/protocol"]
+PURE_ZONE = [
+    "persistconn/errors.py",
+    "persistconn/settings.py",
+    "persistconn/wire/*",
+    "persistconn/bus/*",
+    "persistconn/protocol/*",
+]
+
+
+def skip_or_fail(session: nox.Session, reason: str) -> None:
+    """Something real is missing: a message for people, a failure where it is required."""
+    if REQUIRED:
+        session.error(f"{reason} REQUIRE_REAL_PARTS is set, so this is a failure.")
+    session.skip(reason)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The whole suite and the doctests, on asyncio, uvloop and trio."""
+    session.install("-e", ".[test]")
+    apart = ["interop", "simulation", "autobahn"]
+    ignored = [f"--ignore=tests/{name}" for name in apart if name != "autobahn"]
+    session.run("pytest", "-n", "2", *ignored, "-m", " and ".join(f"not {name}" for name in apart), *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """ruff: format and lint."""
+    session.install("ruff>=0.9")
+    session.run("ruff", "format", "--check", ".")
+    session.run("ruff", "check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """mypy strict inside, pyright inside and on the face that users see."""
+    session.install("-e", ".[types]")
+    session.run("mypy")
+    session.run("pyright", env={"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"})
+    session.run(
+        *("pyright", "--verifytypes", "persistconn", "--ignoreexternal"), env={"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}
+    )
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Every line and branch of the pure zone, from its own tests alone."""
+    session.install("-e", ".[test]")
+    include = f"--include={','.join(PURE_ZONE)}"
+    session.run("coverage", "run", include, "-m", "pytest", "-q", *PURE_TESTS, *session.posargs)
+    session.run("coverage", "report", include, "--fail-under=100")
+
+
+@nox.session
+def simulate(session: nox.Session) -> None:
+    """The seeded simulation: clients, links that fail and a clock that jumps, judged by an oracle."""
+    session.install("-e", ".[test]")
+    session.run("pytest", "-n", "2", "tests/simulation", *session.posargs)
+
+
+@nox.session
+def interop(session: nox.Session) -> None:
+    """Unmodified foreign clients, jquery.signalR in Chromium among them, against our server."""
+    session.install("-e", ".[interop]")
+    if shutil.which("npm") is None:
+        skip_or_fail(session, "npm is missing: install Node.js, for example Debian's nodejs and npm.")
+    lock, installed = HERE / "tests/interop/package-lock.json", HERE / "tests/interop/node_modules/.package-lock.json"
+    if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
+        with session.chdir("tests/interop"):
+            session.run_install("npm", "ci", "--no-audit", "--no-fund", external=True)
+        installed.touch()
+    if shutil.which("chromium") is None:
+        _install_chromium(session)
+    session.run("pytest", "tests/interop", *session.posargs)
+
+
+def _install_chromium(session: nox.Session) -> None:
+    """In a container (root, Debian) we may; a person's machine is left alone, and the tests skip with a message."""
+    if hasattr(os, "geteuid") and os.geteuid() == 0 and shutil.which("apt-get"):
+        session.run_install("apt-get", "-qq", "update", external=True)
+        session.run_install("apt-get", "-qq", "install", "-y", "--no-install-recommends", "chromium", external=True)
+    else:
+        skip_or_fail(session, "Chromium is missing: install it, for example `sudo apt-get install chromium`.")
+
+
+@nox.session
+def autobahn(session: nox.Session) -> None:
+    """The Autobahn WebSocket test suite (it needs a Python 2.7) against our server on asyncio and on trio."""
+    session.install("-e", ".[trio]", "virtualenv==16.7.12")
+    python27 = _find_python27()
+    if python27 is None:
+        skip_or_fail(session, "The Autobahn test suite needs Python 2.7, and there is none.")
+    home = Path(session.virtualenv.location) / "python2.7"
+    wstest = home / "bin" / "wstest"
+    if not wstest.exists():
+        session.run_install("virtualenv", "-q", "-p", str(python27), str(home))
+        pip = str(home / "bin" / "pip")
+        quiet = {"PYTHONWARNINGS": "ignore", "PIP_NO_PYTHON_VERSION_WARNING": "1"}
+        session.run_install(
+            *(pip, "install", "-q", "--no-deps", "-r", "tests/autobahn/requirements.txt"), env=quiet, external=True
+        )
+    session.run("python", "-m", "tests.autobahn.run", str(wstest), *session.posargs)
+
+
+def _find_python27() -> Path | None:
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    candidates = [shutil.which("python2.7"), *sorted(pyenv.glob("versions/2.7*/bin/python2.7"))]
+    for candidate in candidates:
+        if candidate is not None:
+            asked = subprocess.run(
+                [candidate, "-c", "import sys; print(sys.executable)"], capture_output=True, text=True
+            )
+            if asked.returncode == 0:  # a shim of pyenv may stand for nothing
+                return Path(asked.stdout.strip())
+    return None
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation; a warning is an error."""
+    session.install("-e", ".[docs]")
+    session.run("sphinx-build", "-q", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """The benchmarks. Not part of `nox`: numbers are for people to compare."""
+    session.install("-e", ".[test]")
+    for script in sorted(HERE.glob("benchmarks/*.py")):
+        session.run("python", str(script), *session.posargs)
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """The wheel and the source archive; the wheel works by itself, from an empty folder."""
+    session.install("build")
+    dist = Path(session.create_tmp()).resolve() / "dist"
+    shutil.rmtree(dist, ignore_errors=True)
+    session.run("python", "-m", "build", "-q", "--outdir", str(dist), str(HERE))
+    (wheel,) = dist.glob("persistconn-*.whl")
+    fresh = dist.parent / "fresh"
+    shutil.rmtree(fresh, ignore_errors=True)
+    session.run(sys.executable, "-m", "venv", str(fresh), external=True)
+    scripts = fresh / ("Scripts" if os.name == "nt" else "bin")
+    session.run(str(scripts / "python"), "-m", "pip", "install", "-q", str(wheel), external=True)
+    empty = dist.parent / "empty"
+    empty.mkdir(exist_ok=True)
+    with session.chdir(empty):
+        check = "import persistconn; [getattr(persistconn, name) for name in persistconn.__all__]"
+        session.run(str(scripts / "python"), "-W", "error", "-c", check, external=True)
+        session.run(str(scripts / "persistconn"), "--version", external=True)
+        session.run(str(scripts / "python"), "-m", "persistconn", "--help", external=True, silent=True)
