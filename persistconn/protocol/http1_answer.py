@@ -39,7 +39,7 @@ _EMPTY: Final = 4
 class Answer:
     """The answer to one request, written in as many calls as it takes."""
 
-    __slots__ = ("_framing", "_http_1_0", "_without_body", "finished", "keep_alive")
+    __slots__ = ("_framing", "_http_1_0", "_plain", "_without_body", "finished", "keep_alive")
 
     def __init__(self, incoming: Incoming) -> None:
         self._framing = _BEFORE
@@ -47,11 +47,22 @@ class Answer:
         self._without_body = incoming.request.method == "HEAD"
         self.keep_alive = incoming.keep_alive
         """Another request may follow on this connection."""
+        self._plain = not self._http_1_0 and not self._without_body
+        """Nothing has been sent, and a whole answer takes nothing but its length."""
         self.finished = False
 
     def send(self, pieces: Sequence[Piece]) -> bytes:
         """The bytes of these pieces. Raises LocalProtocolError, changing nothing, when they make no answer."""
+        if self._plain and self.keep_alive and len(pieces) == 3:
+            head, body, end = pieces
+            if isinstance(head, Head) and isinstance(body, Chunk) and isinstance(end, End) and head.status == 200:
+                start, closes = _head_bytes(200, head.reason, head.headers)
+                if not closes:
+                    self.finished = True
+                    self._plain = False
+                    return b"%bContent-Length: %d\r\n\r\n%b" % (start, len(body.data), body.data)
         self._check(pieces)
+        self._plain = False
         output: list[bytes] = []
         for index, piece in enumerate(pieces):
             if isinstance(piece, Head):

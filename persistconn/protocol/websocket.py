@@ -265,13 +265,14 @@ class WebSocket:
         for event in engine.events():
             if isinstance(event, CloseConnection):
                 self._engine_closed(engine, event, events)
-            elif isinstance(event, (TextMessage, BytesMessage)):
-                if self._message is None:
-                    self._message = io.StringIO() if isinstance(event, TextMessage) else io.BytesIO()
-                self._message.write(event.data)
-                if event.message_finished:
-                    events.append(self._message.getvalue())
-                    self._forget_message()
+                return
+            assert isinstance(event, (TextMessage, BytesMessage))  # whole pings and pongs do not come here
+            if self._message is None:
+                self._message = io.StringIO() if isinstance(event, TextMessage) else io.BytesIO()
+            self._message.write(event.data)
+            if event.message_finished:
+                events.append(self._message.getvalue())
+                self._forget_message()
 
     def _engine_closed(self, engine: Connection, event: CloseConnection, events: list[SocketEvent]) -> None:
         code = int(event.code)
