@@ -8,7 +8,14 @@ import os
 from collections.abc import Generator, Iterator
 from typing import Any
 
+import hypothesis
 import pytest
+
+# A busy machine is no failure.
+hypothesis.settings.register_profile(
+    "persistconn", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("persistconn")
 
 REQUIRED = os.environ.get("REQUIRE_REAL_PARTS", "") not in ("", "0")
 """Set where everything a test may need has to be there: a skip is then a failure."""

@@ -57,25 +57,22 @@ def envelope(
     >>> envelope("e-1", [b'"hi"', b"2"]), envelope("e-0", init=True)
     (b'{"C":"e-1","M":["hi",2]}', b'{"C":"e-0","S":1,"M":[]}')
     """
-    parts = [b'{"C":"', cursor.encode("ascii")]
-    if init or should_reconnect or groups_token is not None or poll_delay or error is not None or disconnect:
-        parts.append(b'"')
-        if init:
-            parts.append(b',"S":1')
-        if should_reconnect:
-            parts.append(b',"T":1')
-        if groups_token is not None:
-            parts.append(b',"G":"%b"' % groups_token.encode("ascii"))
-        if poll_delay:
-            parts.append(b',"L":%d' % round(poll_delay * 1000))
-        if error is not None:
-            parts.append(b',"E":%b' % _dump(error))
-        if disconnect:
-            parts.append(b',"D":1')
-        parts.append(b',"M":[')
-    else:
-        parts.append(b'","M":[')
-    parts += (b",".join(payloads), b"]}")
+    if not (init or should_reconnect or groups_token is not None or poll_delay or error is not None or disconnect):
+        return b"".join((b'{"C":"', cursor.encode("ascii"), b'","M":[', b",".join(payloads), b"]}"))
+    parts = [b'{"C":"%b"' % cursor.encode("ascii")]
+    if init:
+        parts.append(b',"S":1')
+    if should_reconnect:
+        parts.append(b',"T":1')
+    if groups_token is not None:
+        parts.append(b',"G":"%b"' % groups_token.encode("ascii"))
+    if poll_delay:
+        parts.append(b',"L":%d' % round(poll_delay * 1000))
+    if error is not None:
+        parts.append(b',"E":%b' % _dump(error))
+    if disconnect:
+        parts.append(b',"D":1')
+    parts += (b',"M":[', b",".join(payloads), b"]}")
     return b"".join(parts)
 
 

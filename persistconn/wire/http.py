@@ -138,11 +138,9 @@ def split_target(target: str) -> tuple[str, str]:
     >>> split_target("/a%20b?x=1"), split_target("http://host/p?q")
     (('/a b', 'x=1'), ('/p', 'q'))
     """
-    if not target.startswith("/") and "://" in target:
-        rest = target.partition("://")[2]
-        slash = rest.find("/")
-        target = rest[slash:] if slash >= 0 else "/"
     path, _, query = target.partition("#")[0].partition("?")
+    if not path.startswith("/") and "://" in path:
+        path = "/" + path.partition("://")[2].partition("/")[2]
     return unquote_to_bytes(path).decode("utf-8", "replace"), query
 
 

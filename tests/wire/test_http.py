@@ -1,0 +1,159 @@
+"""Requests are read as sent, and pieces know what they look like in bytes."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from persistconn.wire.http import NO_PIECES, Chunk, End, Head, Headers, Message, Ping, Query, Request, split_target
+
+# Headers and queries ----------------------------------------------------------------------------
+
+
+def test_headers_are_found_in_any_case_and_repeated_ones_joined() -> None:
+    headers = Headers(((b"Host", b"example.org"), (b"accept", b"a"), (b"ACCEPT", b"b"), (b"X-Name", b"Zo\xeb")))
+    assert headers["hOST"] == "example.org"
+    assert headers["Accept"] == "a, b"
+    assert headers["x-name"] == "Zoë"
+    assert headers.get("cookie") is None
+    assert list(headers) == ["host", "accept", "x-name"]
+    assert len(headers) == 3
+
+
+def test_a_repr_tells_names_but_no_secrets() -> None:
+    assert repr(Headers(((b"Cookie", b"secret"),))) == "<Headers cookie>"
+    assert repr(Query("connectionToken=secret&x=1")) == "<Query connectionToken, x>"
+    assert repr(Request("GET", "/echo", "connectionToken=secret")) == "<Request GET /echo>"
+
+
+def test_a_query_gives_the_first_value_and_all() -> None:
+    query = Query("a=1&b=x+y%20z&a=2&empty=&bare")
+    assert query["a"] == "1"
+    assert query.getlist("a") == ["1", "2"]
+    assert query["b"] == "x y z"
+    assert (query["empty"], query["bare"]) == ("", "")
+    assert query.getlist("none") == []
+    assert "none" not in query
+    assert (list(query), len(query)) == (["a", "b", "empty", "bare"], 4)
+
+
+def test_a_query_takes_what_clients_do_not_escape() -> None:
+    assert Query('connectionData=[{"Name":"ChatHub"},{x:1}]')["connectionData"] == '[{"Name":"ChatHub"},{x:1}]'
+
+
+def test_bytes_that_are_no_utf8_are_replaced() -> None:
+    assert Query("a=%FF")["a"] == "\ufffd"
+
+
+@given(st.dictionaries(st.text(st.characters(codec="utf-8")), st.text(st.characters(codec="utf-8"))))
+def test_a_query_is_read_as_it_was_written(values: dict[str, str]) -> None:
+    assert dict(Query(urlencode(values))) == values
+
+
+@given(st.text())
+def test_no_query_raises(text: str) -> None:
+    Query(text)
+
+
+# Requests ---------------------------------------------------------------------------------------
+
+
+def test_headers_and_query_are_read_once() -> None:
+    request = Request("GET", "/echo", "a=1", ((b"Host", b"example.org"),))
+    assert request.headers["host"] == "example.org"
+    assert request.headers is request.headers
+    assert request.query["a"] == "1"
+    assert request.query is request.query
+
+
+def test_a_request_can_be_somebodys() -> None:
+    request = Request("GET", "/echo")
+    assert request.user is None
+    named = request.with_user("ann")
+    assert (named.user, named.path, request.user) == ("ann", "/echo", None)
+
+
+@pytest.mark.parametrize(
+    ("target", "parts"),
+    [
+        ("/", ("/", "")),
+        ("/a/b?x=1&y=?", ("/a/b", "x=1&y=?")),
+        ("/a%20b/%C3%A9", ("/a b/é", "")),
+        ("/a%3Fb", ("/a?b", "")),
+        ("/%FF", ("/\ufffd", "")),
+        ("/a?x#fragment", ("/a", "x")),
+        ("//host/a", ("//host/a", "")),
+        ("http://host/p?q", ("/p", "q")),
+        ("http://host", ("/", "")),
+        ("/a?url=http://host/x", ("/a", "url=http://host/x")),
+        ("*", ("*", "")),
+    ],
+)
+def test_a_target_of_any_form_has_a_path_and_a_query(target: str, parts: tuple[str, str]) -> None:
+    assert split_target(target) == parts
+
+
+def test_an_absolute_target_without_a_path_keeps_its_query() -> None:
+    assert split_target("http://host?x=1") == ("/", "x=1")
+    assert split_target("http://host?x=/1") == ("/", "x=/1")
+
+
+# Pieces -----------------------------------------------------------------------------------------
+
+
+@given(st.binary())
+def test_a_chunk_knows_its_chunked_form(data: bytes) -> None:
+    chunk = Chunk(data)
+    assert chunk.chunked is chunk.chunked
+    if data:
+        size, _, rest = chunk.chunked.partition(b"\r\n")
+        assert int(size, 16) == len(data)
+        assert rest == data + b"\r\n"
+    else:
+        assert chunk.chunked == b""  # "0" would end the body
+
+
+@pytest.mark.parametrize(
+    ("size", "head"),
+    [
+        (0, b"\x82\x00"),
+        (125, b"\x82\x7d"),
+        (126, b"\x82\x7e\x00\x7e"),
+        (65_535, b"\x82\x7e\xff\xff"),
+        (65_536, b"\x82\x7f\x00\x00\x00\x00\x00\x01\x00\x00"),
+    ],
+)
+def test_a_message_knows_its_frame(size: int, head: bytes) -> None:
+    message = Message(b"x" * size)
+    assert message.frame == head + b"x" * size
+    assert message.frame is message.frame
+
+
+def test_text_is_text_however_it_is_given() -> None:
+    assert Message("é").frame == b"\x81\x02\xc3\xa9"
+    assert Message("é") == Message(b"\xc3\xa9", text=True)
+    assert Message("e") != Message(b"e")
+
+
+def test_pieces_with_the_same_content_are_equal() -> None:
+    assert Chunk(b"a") == Chunk(b"a")
+    assert Chunk(b"a") != Chunk(b"b")
+    assert Chunk(b"a") != b"a"
+    assert Message("a") != "a"
+    assert (Head(200), End(), Ping()) == (Head(200, ()), End(1000, ""), Ping(b""))
+    assert NO_PIECES == ()
+
+
+@pytest.mark.parametrize("piece", [Chunk(b"a"), Message("a")])
+def test_pieces_that_remember_their_bytes_are_no_keys(piece: object) -> None:
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(piece)
+
+
+def test_pieces_can_be_read_in_a_diff() -> None:
+    assert repr(Chunk(b"a")) == "Chunk(b'a')"
+    assert repr(Message("é")) == "Message('é')"
+    assert repr(Message(b"\xff")) == "Message(b'\\xff')"
