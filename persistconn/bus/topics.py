@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from ..settings import Settings
 from .post import POST_OVERHEAD, Payload, Post
@@ -24,6 +24,7 @@ __all__ = [
     "connection",
     "everyone",
     "group",
+    "groups_of",
 ]
 
 Intervals: TypeAlias = tuple[int, ...]
@@ -60,6 +61,18 @@ def connection(connection_id: str) -> str:
     return f"connection:{connection_id}"
 
 
+def groups_of(reader: Reader, route: str) -> tuple[str, ...]:
+    """The names of the groups of `route` that `reader` is in now, sorted."""
+    prefix = group(route, "")
+    return tuple(
+        sorted(
+            topic.name.removeprefix(prefix)
+            for topic, intervals in reader.memberships.items()
+            if len(intervals) % 2 and topic.name.startswith(prefix)
+        )
+    )
+
+
 class Topic:
     """A ring of posts and those who read it."""
 
@@ -75,7 +88,8 @@ class Topic:
         """Position of the newest post ever."""
         self.forgotten = 0
         """Position of the newest post of which nothing is known any more."""
-        self.readers: dict[Reader, None] = {}
+        self.readers: dict[Any, None] = {}
+        """Readers, in the order they came; the endpoint's are its sessions."""
 
     def __repr__(self) -> str:
         return f"<Topic {self.name.splitlines()[0]} {len(self.ring)} posts, {len(self.readers)} readers>"
@@ -84,13 +98,15 @@ class Topic:
 class Reader:
     """Somebody who reads topics: an id, a position, and memberships over time."""
 
-    __slots__ = ("id", "memberships", "position")
+    __slots__ = ("accounted", "id", "memberships", "position")
 
     def __init__(self, id: str, position: int) -> None:
         self.id = id
         self.position = position
         """Everything up to here has been handed out, or was not for this reader."""
         self.memberships: dict[Topic, Intervals] = {}
+        self.accounted: dict[Topic, int] | None = None
+        """Up to which position losses have been reported, per topic that lost something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +190,7 @@ class Topics:
             topic.readers.pop(reader, None)
             self._forget_if_idle(topic)
         reader.memberships = {}
+        reader.accounted = None
         if own is not None:
             while own.ring:
                 self._release(own.ring.popleft())
@@ -186,10 +203,9 @@ class Topics:
         topic = self._topics.get(name)
         return () if topic is None else topic.readers
 
-    def has_news(self, reader: Reader) -> bool:
-        """There is a topic of this reader with something after its position (which may not be for it)."""
-        position = reader.position
-        return any(topic.head > position for topic in reader.memberships)
+    def group_count(self, reader: Reader, route: str) -> int:
+        """In how many groups of `route` the reader is."""
+        return len(groups_of(reader, route))
 
     def pull(self, reader: Reader) -> Batch:
         """What `reader` has not seen, oldest first, as much as one envelope may hold. Changes nothing."""
@@ -222,12 +238,26 @@ class Topics:
                 return Batch(posts[:count], posts[count - 1].position, missed)
         return Batch(posts, self.head, missed)
 
+    def account(self, reader: Reader) -> int | None:
+        """How many posts are lost to `reader` that were not reported before; from now on, they were."""
+        missed: int | None = 0
+        for topic, intervals in reader.memberships.items():
+            if topic.head > reader.position and (topic.lost or topic.forgotten > reader.position):
+                missed = _add(missed, self._missed(topic, intervals, reader))
+                if reader.accounted is None:
+                    reader.accounted = {}
+                reader.accounted[topic] = topic.lost[-1].position if topic.lost else topic.forgotten
+        return missed
+
     def _missed(self, topic: Topic, intervals: Intervals, reader: Reader) -> int | None:
-        if _overlaps(intervals, reader.position, topic.forgotten):
+        after = reader.position
+        if reader.accounted is not None:
+            after = max(after, reader.accounted.get(topic, 0))
+        if _overlaps(intervals, after, topic.forgotten):
             return None
         missed = 0
         for post in reversed(topic.lost or ()):
-            if post.position <= reader.position:
+            if post.position <= after:
                 break
             missed += _visible(post, intervals, reader.id)
         return missed
@@ -250,6 +280,8 @@ class Topics:
         for topic, intervals in list(reader.memberships.items()):
             if len(intervals) % 2 == 0 and intervals[-1] < oldest and intervals[-1] <= reader.position:
                 del reader.memberships[topic]
+                if reader.accounted is not None:
+                    reader.accounted.pop(topic, None)
 
     # Writing ------------------------------------------------------------------------------------
 
@@ -336,8 +368,8 @@ class Topics:
             self._released = 0
 
     def _forget_if_idle(self, topic: Topic) -> None:
-        if not topic.readers and not topic.ring and not topic.lost:
-            self._topics.pop(topic.name, None)
+        if not topic.readers and not topic.ring and not topic.lost and self._topics.get(topic.name) is topic:
+            del self._topics[topic.name]  # not a newer topic of this name, which somebody may read
 
     def statistics(self) -> TopicStatistics:
         """What is kept and what was dropped, since the start."""

@@ -1,1 +1,63 @@
-"""The sans-IO core: what embedders import. No I/O, no clock, no chance."""
+"""The sans-IO core: what embedders import. No I/O, no clock, no chance.
+
+`ServerEndpoint` has all connections of a process and the five rules of driving it; `Http1Server` turns the
+bytes of one socket into requests and messages, and answers into bytes.
+"""
+
+from __future__ import annotations
+
+from ..bus.post import Payload
+from ..bus.topics import everyone, group
+from ..wire.http import Chunk, End, Head, Message, Piece, Ping, Request
+from .exchange import Exchange
+from .outputs import (
+    Abandon,
+    AppEvent,
+    Connected,
+    Disconnected,
+    DisconnectReason,
+    Drained,
+    Gap,
+    Output,
+    Received,
+    Reconnected,
+    Rejoining,
+    Resume,
+    Transmit,
+    Wait,
+)
+from .reception import ADMITTED, Admission, Route
+from .server import EndpointStatistics, ServerEndpoint
+
+__all__ = [
+    "ADMITTED",
+    "Abandon",
+    "Admission",
+    "AppEvent",
+    "Chunk",
+    "Connected",
+    "DisconnectReason",
+    "Disconnected",
+    "Drained",
+    "End",
+    "EndpointStatistics",
+    "Exchange",
+    "Gap",
+    "Head",
+    "Message",
+    "Output",
+    "Payload",
+    "Piece",
+    "Ping",
+    "Received",
+    "Reconnected",
+    "Rejoining",
+    "Request",
+    "Resume",
+    "Route",
+    "ServerEndpoint",
+    "Transmit",
+    "Wait",
+    "everyone",
+    "group",
+]

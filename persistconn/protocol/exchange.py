@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..wire.http import Request
+from ..wire.http import Head, Piece, Request
 
 if TYPE_CHECKING:
     from ..wire.transports import Framing
@@ -21,19 +21,19 @@ class Exchange:
     """
 
     __slots__ = (
+        "behind",
         "closing",
         "context",
         "ended",
-        "flight_began",
         "framing",
         "head",
+        "idle",
         "in_flight",
         "paused",
         "pings",
         "request",
         "session",
         "unanswered",
-        "__weakref__",
     )
 
     def __init__(self, request: Request, context: Any = None, *, pings: bool = False) -> None:
@@ -41,20 +41,24 @@ class Exchange:
         self.context = context
         self.pings = pings
         """The embedder can send a WebSocket ping and will tell of the pong."""
-        self.framing: Framing | None = None
-        self.session: Session | None = None
-        self.in_flight = False
-        """A Transmit was handed out and `sent` has not been called."""
-        self.flight_began = 0.0
         self.paused = False
         """Read nothing more from it until `Resume`."""
-        self.head: Any = None
-        """The Head that leaves with the first piece, until it has left."""
-        self.closing: Any = None
-        """The End that waits for its turn (rule 2)."""
         self.ended = False
+        """Its last piece has been handed out, or it was lost."""
+        self.framing: Framing | None = None
+        self.session: Session | None = None
+        self.idle = False
+        """It carries a session that has been handed all there is: the next post may go out at once."""
+        self.in_flight = 0
+        """0: nothing; 1: a Transmit was handed out and `sent` has not been called; 2: nor since the last pulse."""
+        self.behind = False
+        """Something came while it was in flight: look again after `sent`."""
+        self.head: Head | None = None
+        """The head that leaves with the first piece, until it has left."""
+        self.closing: tuple[Piece, ...] = ()
+        """The last pieces, waiting for their turn (rule 2)."""
         self.unanswered = 0
-        """Keep-alive ticks since the last ping that had no pong."""
+        """Pings since the last sign of life."""
 
     @property
     def connection_id(self) -> str | None:
@@ -62,5 +66,5 @@ class Exchange:
         return self.session.id if self.session is not None else None
 
     def __repr__(self) -> str:
-        state = "ended" if self.ended else "in flight" if self.in_flight else "idle"
+        state = "ended" if self.ended else "in flight" if self.in_flight else "open"
         return f"<Exchange {self.request.method} {self.request.path} {state}>"

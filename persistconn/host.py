@@ -1,0 +1,379 @@
+"""Runs the user's callbacks and pumps one endpoint, on anyio.
+
+The endpoint decides, links carry out. A connection has at most one task: it runs the callbacks, one at a
+time, and sleeps in between. While a callback runs, what it sends gathers; it leaves when the callback waits
+for something or ends, so that a burst of messages is answered in one write.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import types
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final, Protocol
+
+import anyio
+import anyio.lowlevel
+
+from .bus.post import Payload
+from .callbacks import Callbacks, Worker
+from .connection import Connection, PersistentConnection
+from .errors import ConnectionClosed, PersistconnError
+from .protocol.exchange import Exchange
+from .protocol.outputs import Abandon, AppEvent, Disconnected, Drained, Resume, Transmit, Wait
+from .protocol.reception import ADMITTED, Admission
+from .protocol.server import ServerEndpoint
+from .settings import Settings
+from .tasks import Tasks, open_tasks
+from .wire.http import Piece, Request
+
+__all__ = ["Host", "Link"]
+
+_logger = logging.getLogger("persistconn.host")
+
+_READERS_AT_ONCE: Final = 128
+"""A broadcast lets others run after so many readers."""
+_EVENTS_AT_ONCE: Final = 64
+"""A connection that always has a next message lets others run after so many."""
+
+
+class Link(Protocol):
+    """What a driver provides per exchange, as its `context`."""
+
+    def transmit(self, exchange: Exchange, pieces: tuple[Piece, ...]) -> bool:
+        """Write without waiting. True: the system has it all. False: `host.sent` will be called."""
+
+    def abandon(self) -> None:
+        """Cut now."""
+
+    def resume(self) -> None:
+        """Read on."""
+
+
+class Host:
+    """One endpoint, its routes, its tasks. Made by `App`."""
+
+    def __init__(
+        self,
+        endpoint: ServerEndpoint,
+        routes: Mapping[str, PersistentConnection],
+        admit: Callable[[Request], Awaitable[tuple[Request, Admission]]],
+        is_open: Callable[[Request], bool],
+        answer_page: Callable[[Request], tuple[Piece, ...] | None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.settings: Settings = endpoint.settings
+        self.endpoint = endpoint
+        self._admit = admit
+        self._is_open = is_open
+        self._answer_page = answer_page
+        self._clock = clock
+        self._callbacks = Callbacks(routes, self)
+        self._workers: dict[str, Worker] = {}
+        self._tasks: Tasks | None = None
+        self._thread: int | None = None
+        self._pumping = False
+        self._stepping = False
+        self._wake_at: float | None = None
+        self._alarm = anyio.Event()
+        self._rest: deque[tuple[deque[Exchange], tuple[Piece, ...]]] = deque()
+        self._waiters: dict[str, list[anyio.Event]] = {}
+        self._empty: anyio.Event | None = None
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Own the tasks: callbacks of connections and the timekeeper."""
+        self._thread = threading.get_ident()
+        async with open_tasks() as tasks:
+            self._tasks = tasks
+            self._spreading = tasks.parking()
+            tasks.spawn(self._keep_time)
+            tasks.spawn(self._spread)
+            try:
+                yield
+            finally:
+                self._thread = None
+                self._tasks = None
+
+    # What drivers tell --------------------------------------------------------------------------
+
+    def open_nowait(self, request: Request, link: Link, *, pings: bool = False) -> Exchange | None:
+        """Take a request for which no code of the user has to be awaited; None: use `open` in a task."""
+        if not self._is_open(request):
+            return None
+        return self._open(request, link, ADMITTED, pings)
+
+    async def open(self, request: Request, link: Link, *, pings: bool = False) -> Exchange:
+        """Take a request: who makes it, may they, what does the endpoint say."""
+        request, admission = await self._admit(request)
+        return self._open(request, link, admission, pings)
+
+    def _open(self, request: Request, link: Link, admission: Admission, pings: bool) -> Exchange:
+        page = self._answer_page(request)
+        if page is not None:
+            exchange = Exchange(request, link)
+            exchange.ended = True
+            link.transmit(exchange, page)
+        else:
+            exchange = self.endpoint.open(request, self._clock(), admission=admission, context=link, pings=pings)
+            self.pump()
+        return exchange
+
+    def receive(self, exchange: Exchange, data: str | bytes) -> None:
+        """A WebSocket message came; `pump` follows after the last of a batch."""
+        self.endpoint.receive(exchange, data, self._clock())
+
+    def pong(self, exchange: Exchange) -> None:
+        """A WebSocket pong came."""
+        self.endpoint.pong(exchange, self._clock())
+
+    def lost(self, exchange: Exchange) -> None:
+        """The peer or its socket is gone."""
+        self.endpoint.lost(exchange, self._clock())
+        self.pump()
+
+    def sent(self, exchange: Exchange) -> None:
+        """What `transmit` could not write at once is written."""
+        self.endpoint.sent((exchange,), self._clock())
+        self.pump()
+
+    def drain(self) -> None:
+        """Shut down: clients are told to come back, `on_disconnected(shutdown)` runs."""
+        self._empty = anyio.Event()
+        self.endpoint.drain(self._clock())
+        self.pump()
+        self._check_empty()
+
+    async def drained(self) -> None:
+        """Wait until every callback of `drain` has run."""
+        if self._empty is not None:
+            await self._empty.wait()
+
+    def _check_empty(self) -> None:
+        if self._empty is not None and not self._workers:
+            self._empty.set()
+
+    # The pump -----------------------------------------------------------------------------------
+
+    def pump(self, mine: str | None = None) -> AppEvent | None:
+        """Do what the endpoint says until it has no more to say, or until the next event of `mine`."""
+        if self._pumping:
+            return None  # whoever pumps sees it all
+        self._pumping = True
+        poll = self.endpoint.poll
+        try:
+            while True:
+                output = poll()
+                kind = type(output)
+                if kind is Transmit:
+                    self._transmit(output.exchanges, output.pieces)  # type: ignore[union-attr]
+                elif kind is Wait:
+                    self._wait(output.until)  # type: ignore[union-attr]
+                    return None
+                elif isinstance(output, AppEvent):
+                    if output.connection_id == mine:
+                        return output
+                    self._tell(output)
+                elif isinstance(output, Resume):
+                    output.exchange.context.resume()
+                elif isinstance(output, Abandon):
+                    output.exchange.context.abandon()
+                elif isinstance(output, Drained):
+                    for waiter in self._waiters.pop(output.connection_id, ()):
+                        waiter.set()
+        finally:
+            self._pumping = False
+
+    def _transmit(self, exchanges: Sequence[Exchange], pieces: tuple[Piece, ...]) -> None:
+        if len(exchanges) > _READERS_AT_ONCE:
+            self._rest.append((deque(exchanges[_READERS_AT_ONCE:]), pieces))
+            self._spreading.wake()
+            exchanges = exchanges[:_READERS_AT_ONCE]
+        done = [exchange for exchange in exchanges if exchange.context.transmit(exchange, pieces)]
+        if done:
+            self.endpoint.sent(done, self._clock())
+
+    async def _spread(self) -> None:
+        """The rest of big broadcasts, some readers at a time."""
+        while True:
+            await self._spreading.wait()
+            while self._rest:
+                exchanges, pieces = self._rest[0]
+                some = [exchanges.popleft() for _ in range(min(_READERS_AT_ONCE, len(exchanges)))]
+                if not exchanges:
+                    self._rest.popleft()
+                self._transmit([exchange for exchange in some if exchange.in_flight], pieces)
+                self.pump()
+                await anyio.lowlevel.checkpoint()
+
+    def _tell(self, event: AppEvent) -> None:
+        worker = self._workers.get(event.connection_id)
+        if worker is None:
+            if self._tasks is None:
+                raise PersistconnError("the app is not running: use `async with app.running()` or serve it")
+            worker = self._workers[event.connection_id] = Worker(self._tasks.parking(), event)
+            worker.cancel = self._tasks.spawn(self._work, worker)
+        else:
+            worker.event = event
+            worker.parking.wake()
+
+    async def _work(self, worker: Worker) -> None:
+        """The task of one connection: its callbacks, in order."""
+        count = 0
+        try:
+            while True:
+                event = worker.event
+                assert event is not None
+                worker.event = None
+                answer, error = await self._callbacks.run(worker, event)
+                self.endpoint.complete(event, self._clock(), answer=answer, error=error)
+                if isinstance(event, Disconnected):
+                    return
+                worker.event = self.pump(event.connection_id) or worker.event
+                count += 1
+                if worker.event is None:
+                    await worker.parking.wait()
+                    count = 0
+                elif count % _EVENTS_AT_ONCE == 0:
+                    self.pump()
+                    await anyio.lowlevel.checkpoint()
+        finally:
+            self._workers.pop(worker.id, None)
+            worker.end()
+            self.pump()
+            self._check_empty()
+
+    @types.coroutine
+    def stepwise(self, callback: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
+        """Run a callback in the task that awaits this; whenever it waits, what it has sent leaves."""
+        self._stepping = True
+        try:
+            step = callback.send(None)
+            while True:
+                self._stepping = False
+                self.pump()
+                try:
+                    value = yield step
+                except GeneratorExit:
+                    callback.close()
+                    raise
+                except BaseException as error:
+                    self._stepping = True
+                    step = callback.throw(error)
+                else:
+                    self._stepping = True
+                    step = callback.send(value)
+        except StopIteration as stop:
+            return stop.value
+        finally:
+            self._stepping = False
+
+    # Time ---------------------------------------------------------------------------------------
+
+    def _wait(self, until: float | None) -> None:
+        if until is not None and (self._wake_at is None or until < self._wake_at):
+            self._wake_at = until
+            self._alarm.set()
+
+    async def _keep_time(self) -> None:
+        while True:
+            self._alarm = anyio.Event()
+            delay = None if self._wake_at is None else max(0.0, self._wake_at - self._clock())
+            with anyio.move_on_after(delay):
+                await self._alarm.wait()
+            now = self._clock()
+            if self._wake_at is not None and now >= self._wake_at:
+                self._wake_at = None
+                self.endpoint.tick(now)
+                self.pump()
+
+    # What users send: the Outlet ----------------------------------------------------------------
+
+    def _in_loop(self, what: str) -> None:
+        if threading.get_ident() == self._thread:
+            return
+        if self._thread is None:
+            raise PersistconnError(f"{what}: the app is not running; serve it first")
+        raise PersistconnError(
+            f"{what} was called in a thread without the event loop, where nobody would await it: "
+            f"use app.from_thread.run({what}, …)"
+        )
+
+    def send_to(self, connection: Connection, payload: Payload) -> Coroutine[Any, Any, None]:
+        """`connection.send`."""
+        self._in_loop("connection.send")
+        return self._send_to(connection.id, payload)
+
+    async def _send_to(self, connection_id: str, payload: Payload) -> None:
+        if not self.endpoint.is_connected(connection_id):
+            raise ConnectionClosed(f"connection {connection_id} has ended")
+        await self._send((connection_id,), payload)
+        if not self.endpoint.is_connected(connection_id):
+            raise ConnectionClosed(f"connection {connection_id} has ended before it took the message")
+
+    def send(self, ids: Sequence[str], payload: Payload) -> Coroutine[Any, Any, None]:
+        """`PersistentConnection.send`."""
+        self._in_loop("send")
+        return self._send(ids, payload)
+
+    async def _send(self, ids: Sequence[str], payload: Payload) -> None:
+        now = self._clock()
+        keeps_up = True
+        for connection_id in ids:
+            keeps_up = self.endpoint.send(connection_id, payload, now)
+        if keeps_up or len(ids) > 1:
+            self._leave()
+            return
+        waiter = anyio.Event()
+        self._waiters.setdefault(ids[0], []).append(waiter)
+        self._leave()
+        await waiter.wait()
+
+    def publish(self, topic: str, payload: Payload, exclude: frozenset[str]) -> Coroutine[Any, Any, None]:
+        """`broadcast` and `groups[…].send`."""
+        self._in_loop("broadcast")
+        return self._publish(topic, payload, exclude)
+
+    async def _publish(self, topic: str, payload: Payload, exclude: frozenset[str]) -> None:
+        self.endpoint.publish(topic, payload, self._clock(), exclude=exclude)
+        self._leave()
+
+    def join(self, connection_id: str, name: str) -> Coroutine[Any, Any, None]:
+        """`groups.join`."""
+        self._in_loop("groups.join")
+        return self._do(self.endpoint.join, connection_id, name)
+
+    def leave(self, connection_id: str, name: str) -> Coroutine[Any, Any, None]:
+        """`groups.leave`."""
+        self._in_loop("groups.leave")
+        return self._do(self.endpoint.leave, connection_id, name)
+
+    def close(self, connection_id: str, reason: str, allow_reconnect: bool) -> Coroutine[Any, Any, None]:
+        """`connection.close`."""
+        self._in_loop("connection.close")
+        return self._close(connection_id, reason, allow_reconnect)
+
+    async def _close(self, connection_id: str, reason: str, allow_reconnect: bool) -> None:
+        self.endpoint.close(connection_id, self._clock(), reason=reason, allow_reconnect=allow_reconnect)
+        self._leave()
+
+    async def _do(self, change: Callable[[str, str, float], None], connection_id: str, name: str) -> None:
+        change(connection_id, name, self._clock())
+        self._leave()
+
+    def start_soon(self, connection: Connection, function: Callable[..., Awaitable[object]], *args: Any) -> None:
+        """`connection.start_soon`."""
+        self._in_loop("connection.start_soon")
+        worker = self._workers.get(connection.id)
+        if worker is None or self._tasks is None:
+            raise ConnectionClosed(f"connection {connection.id} has ended")
+        worker.started(self._tasks.spawn(function, *args))
+
+    def _leave(self) -> None:
+        """What was sent leaves now, or with the rest of the callback that sent it."""
+        if not self._stepping:
+            self.pump()

@@ -1,0 +1,348 @@
+"""What leaves next, and on which exchanges: fan-out, batches, and one transmit in flight (rule 2).
+
+An exchange is *idle* when its session has been handed all there is. So when one topic has news, all its
+idle readers are at the same place and get the same bytes in one Transmit. Whoever is not idle pulls later.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..bus.post import Payload, Post
+from ..bus.topics import Topic, Topics, groups_of
+from ..errors import LocalProtocolError
+from ..settings import Settings
+from ..wire.classic import format_cursor
+from ..wire.classic_answers import envelope
+from ..wire.http import End, Head, Piece, Ping, RawHeaders
+from ..wire.tokens import Tokens
+from ..wire.transports import Framing
+from .exchange import Exchange
+from .outputs import Output, Transmit
+from .session import Due, Session
+
+__all__ = ["Aftermath", "Delivery"]
+
+_END = End()
+_PING = Ping()
+
+
+@dataclass(slots=True)
+class Aftermath:
+    """What handing out batches did to sessions, for whoever keeps their states."""
+
+    released: list[Session] = field(default_factory=list)
+    """A long poll was answered: nobody is on the line."""
+    gaps: list[tuple[Session, int | None]] = field(default_factory=list)
+    """They fell out of the ring; nothing was handed out."""
+    caught_up: list[Session] = field(default_factory=list)
+    """Those with a waiting sender that were handed something."""
+
+
+class Delivery:
+    """Hands out what sessions have to read."""
+
+    def __init__(self, settings: Settings, topics: Topics, tokens: Tokens, epoch: str, wall: float) -> None:
+        self.now = 0.0
+        self.outputs: deque[Output] = deque()
+        self._settings = settings
+        self._topics = topics
+        self._tokens = tokens
+        self._epoch = epoch
+        self._wall = wall
+        self._news: dict[Topic, list[Post]] = {}
+        """Posts since the last flush. Whoever is idle has seen all before them."""
+        self._ready: dict[Session, None] = {}
+        """Sessions to be looked at one by one."""
+
+    # What there is to say -----------------------------------------------------------------------
+
+    def publish(self, name: str, payload: Payload, exclude: Collection[str] = ()) -> int:
+        """Post to a topic; it leaves with the next flush. Gives its position."""
+        post = self._topics.publish(name, payload, self.now, exclude)
+        if post is not None:
+            assert post.topic is not None
+            self._news.setdefault(post.topic, []).append(post)
+        return self._topics.head
+
+    def want(self, session: Session, due: Due) -> None:
+        """Put `due` into the next envelope of `session`."""
+        session.due |= due
+        self.look_at(session)
+
+    def look_at(self, session: Session) -> None:
+        """Something has changed for `session`: see in the next flush what leaves."""
+        if session.exchange is not None:
+            session.exchange.idle = False
+        self._ready[session] = None
+
+    def reply(self, session: Session, piece: Piece) -> None:
+        """A message of its own, outside envelopes, on a duplex transport."""
+        if session.replies is None:
+            session.replies = []
+        session.replies.append(piece)
+        self.look_at(session)
+
+    # Exchanges ----------------------------------------------------------------------------------
+
+    def attach(self, session: Session, exchange: Exchange, framing: Framing, extra: RawHeaders) -> None:
+        """Let `exchange` carry `session`."""
+        exchange.framing = framing
+        exchange.session = session
+        exchange.head = Head(framing.head.status, framing.head.headers + extra) if extra else framing.head
+        session.exchange = exchange
+        self.look_at(session)
+
+    def answer(self, exchange: Exchange, pieces: tuple[Piece, ...]) -> None:
+        """A whole answer, from Head to End."""
+        self._transmit(exchange, pieces)
+        exchange.ended = True
+
+    def displace(self, session: Session) -> None:
+        """End the exchange of `session` because a newer one takes over: what is not sent goes there."""
+        self._finish(session, [])
+
+    def hang_up(self, session: Session) -> None:
+        """End the exchange of `session` for good, with what it has not been handed and what is due."""
+        exchange = session.exchange
+        assert exchange is not None and exchange.framing is not None
+        batch = self._topics.pull(session)
+        session.position = batch.position
+        last: list[Piece] = []
+        if session.due & (Due.FAREWELL | Due.HINT) or batch.posts:
+            last.append(exchange.framing.frame(self._envelope(session, exchange.framing, batch.posts)))
+        if session.replies:
+            last += session.replies
+            session.replies = None
+        self._finish(session, last)
+
+    def _finish(self, session: Session, last: list[Piece]) -> None:
+        exchange = session.exchange
+        assert exchange is not None and exchange.framing is not None
+        session.exchange = None
+        self._ready.pop(session, None)
+        framing = exchange.framing
+        if not last and not framing.streaming:  # a long poll is always answered by one envelope
+            last.append(framing.frame(envelope(format_cursor(self._epoch, session.position))))
+        pieces = (*last, _END)
+        exchange.idle = False
+        if exchange.in_flight:
+            exchange.closing = pieces
+        else:
+            self._transmit(exchange, (*self._head(exchange), *pieces))
+            exchange.ended = True
+
+    def sent(self, exchanges: Iterable[Exchange]) -> None:
+        """The last Transmit of each of these has been written."""
+        for exchange in exchanges:
+            if not exchange.in_flight:
+                if exchange.ended:
+                    continue
+                raise LocalProtocolError(f"sent() for {exchange!r}, which has no Transmit in flight")
+            exchange.in_flight = 0
+            if exchange.closing:
+                closing, exchange.closing = exchange.closing, ()
+                self._transmit(exchange, closing)
+                exchange.ended = True
+            elif exchange.behind:
+                exchange.behind = False
+                session = exchange.session
+                if session is not None and session.exchange is exchange:
+                    self._ready[session] = None
+            else:
+                exchange.idle = not exchange.ended
+
+    def keep_alive(self, sessions: Iterable[Session]) -> None:
+        """A sign of life on the exchange of each, shared where it looks the same."""
+        lanes: dict[_Same, list[Exchange]] = {}
+        for session in sessions:
+            exchange = session.exchange
+            if exchange is None or exchange.in_flight or exchange.framing is None:
+                continue
+            piece = exchange.framing.keep_alive
+            if piece is None:
+                continue
+            pieces = (*self._head(exchange), piece)
+            if exchange.pings:
+                exchange.unanswered += 1
+                if exchange.unanswered in (2, 3):  # the pulse is for the client, the ping for us: half as often
+                    pieces = (*pieces, _PING)
+            self._mark(exchange)
+            if exchange.framing.streaming and len(pieces) <= 2:
+                lanes.setdefault(_Same(pieces), []).append(exchange)
+            else:
+                self.outputs.append(Transmit([exchange], pieces))
+        for same, exchanges in lanes.items():
+            self.outputs.append(Transmit(exchanges, tuple(same)))
+
+    def _head(self, exchange: Exchange) -> tuple[Piece, ...]:
+        head = exchange.head
+        if head is None:
+            return ()
+        exchange.head = None
+        assert exchange.framing is not None
+        return (head, *exchange.framing.opening)
+
+    def _transmit(self, exchange: Exchange, pieces: tuple[Piece, ...]) -> None:
+        self._mark(exchange)
+        self.outputs.append(Transmit([exchange], pieces))
+
+    def _mark(self, exchange: Exchange) -> None:
+        exchange.idle = False
+        exchange.in_flight = 1
+
+    # The batch that leaves next -----------------------------------------------------------------
+
+    @property
+    def is_flushed(self) -> bool:
+        """Nothing waits for a flush."""
+        return not self._news and not self._ready
+
+    def flush(self) -> Aftermath:
+        """Hand out everything that can leave now."""
+        after = Aftermath()
+        if self._news:
+            news, self._news = self._news, {}
+            if len(news) == 1:
+                ((topic, posts),) = news.items()
+                self._fan_out(posts, topic.readers, after)
+            else:
+                self._fan_out_many(news, after)
+        while self._ready:
+            ready, self._ready = self._ready, {}
+            for session in ready:
+                self._serve(session, after)
+        return after
+
+    def _fan_out_many(self, news: dict[Topic, list[Post]], after: Aftermath) -> None:
+        """Who has news from one topic only gets what all such readers get; the others pull."""
+        only: dict[Session, Topic | None] = {}
+        for topic in news:
+            for reader in topic.readers:
+                only[reader] = None if reader in only else topic
+        by_topic: dict[Topic, list[Session]] = {}
+        for session, single in only.items():
+            if single is not None:
+                by_topic.setdefault(single, []).append(session)
+            elif session.exchange is not None:
+                self._hold(session, session.exchange)
+        for topic, sessions in by_topic.items():
+            self._fan_out(news[topic], sessions, after)
+
+    def _hold(self, session: Session, exchange: Exchange) -> None:
+        """Not now, or not with the others."""
+        if exchange.idle:
+            exchange.idle = False
+            self._ready[session] = None
+        else:
+            exchange.behind = True
+
+    def _fan_out(self, posts: list[Post], readers: Iterable[Any], after: Aftermath) -> None:
+        """Hand the same posts to every idle reader; the loop is what a broadcast costs per connection."""
+        shared = len(posts) <= self._settings.batch_messages and all(post.payload is not None for post in posts)
+        excluded = {id for post in posts if post.exclude is not None for id in post.exclude}
+        head = self._topics.head
+        lanes: dict[Callable[[bytes], Piece], list[Exchange]] = {}
+        for session in readers:
+            exchange = session.exchange
+            if exchange is None:
+                continue
+            if not exchange.idle or not shared or session.id in excluded:
+                self._hold(session, exchange)
+                continue
+            framing = exchange.framing
+            assert framing is not None
+            if not framing.streaming:
+                self._hold(session, exchange)
+                continue
+            exchange.idle = False
+            exchange.in_flight = 1
+            session.position = session.told = head
+            lane = lanes.get(framing.frame)
+            if lane is None:
+                lanes[framing.frame] = [exchange]
+            else:
+                lane.append(exchange)
+        if lanes:
+            payloads = [post.payload.json for post in posts if post.payload is not None]
+            made = envelope(format_cursor(self._epoch, head), payloads)
+            for frame, exchanges in lanes.items():
+                self.outputs.append(Transmit(exchanges, (frame(made),)))
+
+    def _serve(self, session: Session, after: Aftermath) -> None:
+        """Hand one session what it has not seen and what is due."""
+        exchange = session.exchange
+        if exchange is None:
+            return
+        if exchange.in_flight:
+            exchange.behind = True
+            return
+        batch = self._topics.pull(session)
+        if batch.missed != 0:
+            after.gaps.append((session, batch.missed))
+            return
+        framing = exchange.framing
+        assert framing is not None
+        session.position = batch.position
+        pieces: list[Piece] = []
+        if batch.posts or session.due:
+            pieces.append(framing.frame(self._envelope(session, framing, batch.posts)))
+            session.told = batch.position
+        if session.replies:
+            pieces += session.replies
+            session.replies = None
+        if pieces and not framing.streaming:
+            pieces.append(_END)
+            session.exchange = None
+            exchange.ended = True
+            after.released.append(session)
+        if pieces or (exchange.head is not None and framing.streaming):
+            self._transmit(exchange, (*self._head(exchange), *pieces))
+            exchange.behind = batch.position < self._topics.head
+        else:
+            exchange.idle = True
+        if session.awaited:
+            after.caught_up.append(session)
+
+    def _envelope(self, session: Session, framing: Framing, posts: list[Post]) -> bytes:
+        due = session.due
+        payloads = [post.payload.json for post in posts if post.payload is not None]
+        cursor = format_cursor(self._epoch, session.position)
+        if not due and (framing.streaming or not self._settings.long_poll_delay):
+            return envelope(cursor, payloads)
+        session.due = Due.NOTHING
+        return envelope(
+            cursor,
+            payloads,
+            init=Due.INIT in due,
+            should_reconnect=Due.HINT in due,
+            groups_token=self._groups_token(session) if Due.GROUPS in due else None,
+            poll_delay=0 if framing.streaming else self._settings.long_poll_delay,
+            error=session.farewell if Due.FAREWELL in due else None,
+            disconnect=Due.FAREWELL in due and not session.traits.needs_start,
+        )
+
+    def _groups_token(self, session: Session) -> str:
+        return self._tokens.groups(
+            session.route,
+            session.id,
+            session.user,
+            groups_of(session, session.route),
+            session.groups_version,
+            self._wall + self.now + self._settings.groups_lifetime,
+        )
+
+
+class _Same(tuple[Piece, ...]):
+    """Pieces that are the same objects: a key that looks at identity."""
+
+    __slots__ = ()
+
+    def __hash__(self) -> int:
+        return hash(tuple(map(id, self)))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and tuple(map(id, self)) == tuple(map(id, other))

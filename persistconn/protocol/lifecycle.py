@@ -1,0 +1,343 @@
+"""The life of sessions: moves them through their tables, keeps their timers, and queues what the application
+is to be told, one event at a time per connection (rule 3)."""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict, deque
+
+from ..bus.topics import Topics, everyone
+from ..errors import LocalProtocolError
+from ..settings import Settings
+from ..wire.dialect import Traits
+from ..wire.http import RawHeaders, Request
+from ..wire.transports import Framing
+from .delivery import Aftermath, Delivery
+from .exchange import Exchange
+from .outputs import (
+    Abandon,
+    AppEvent,
+    Connected,
+    Disconnected,
+    DisconnectReason,
+    Drained,
+    Gap,
+    Received,
+    Reconnected,
+    Rejoining,
+    Resume,
+)
+from .session import TIMERS, App, AppInput, Due, Link, LinkInput, Session
+from .timers import Timers
+
+__all__ = ["Lifecycle"]
+
+_REMEMBERED = (DisconnectReason.closed, DisconnectReason.aborted, DisconnectReason.slow)
+"""Ends after which a late request does not revive the connection."""
+
+
+class Lifecycle:
+    """All sessions of an endpoint."""
+
+    def __init__(self, settings: Settings, topics: Topics, delivery: Delivery) -> None:
+        self.sessions: dict[str, Session] = {}
+        self.ended: OrderedDict[str, DisconnectReason] = OrderedDict()
+        """Ids that ended for good, the oldest first."""
+        self.timers: Timers[Session | None] = Timers()
+        self.reactions: Counter[str] = Counter()
+        """How often each limit was met, by the name of its setting."""
+        self.ends: Counter[str] = Counter()
+        self._settings = settings
+        self._topics = topics
+        self._delivery = delivery
+        pulses = [settings.write_deadline] if settings.keep_alive is None else [settings.keep_alive]
+        self._pulse = min([*pulses, settings.write_deadline])
+
+    # Beginnings ---------------------------------------------------------------------------------
+
+    def create(self, id: str, route: str, request: Request, user: str, traits: Traits) -> Session:
+        """A session that reads all there is on its route from now on; nobody is on its line yet."""
+        session = Session(id, self._topics.head, route, request, user, traits)
+        self._topics.subscribe(session, everyone(route))
+        self.sessions[id] = session
+        self._arm_absence(session)
+        return session
+
+    def begin(self, session: Session) -> None:
+        """Tell the application of the connection, unless it has been told."""
+        if session.app is App.UNBORN:
+            session.tell(AppInput.BEGIN)
+            self._queue(session, Connected(session.id, session.route, session.request))
+
+    def adopt(self, session: Session, groups: tuple[str, ...]) -> None:
+        """Tell the application of a connection that began elsewhere, with the groups it says it is in."""
+        session.tell(AppInput.BEGIN)
+        if groups:
+            self._queue(session, Rejoining(session.id, session.route, session.request, groups))
+        self._queue(
+            session, Reconnected(session.id, session.route, session.request, recovered=False, missed=None, adopted=True)
+        )
+
+    # The link -----------------------------------------------------------------------------------
+
+    def attach(self, session: Session, exchange: Exchange, framing: Framing, extra: RawHeaders) -> None:
+        """Let `exchange` carry the session; an older one is ended first, and what it did not carry comes here."""
+        if session.exchange is not None:
+            self._delivery.displace(session)
+        self._leave_state(session)
+        session.turn(LinkInput.ATTACH)
+        self._delivery.attach(session, exchange, framing, extra)
+        now = self._delivery.now
+        self.timers.arm(session, "pulse", now + self._pulse)
+        if not framing.streaming or self._settings.keep_alive is None:
+            self.timers.arm(session, "poll", now + self._settings.connection_timeout)
+
+    def released(self, session: Session) -> None:
+        """Nobody is on the line any more."""
+        self._leave_state(session)
+        session.turn(LinkInput.RELEASE)
+        self._arm_absence(session)
+
+    def lost(self, exchange: Exchange) -> None:
+        """The peer of `exchange` is gone. What it had not taken stays in the rings."""
+        exchange.ended = True
+        exchange.closing = ()
+        session = exchange.session
+        if session is None:
+            return
+        if session.starts is not None and exchange in session.starts:
+            session.starts.remove(exchange)
+        if session.exchange is exchange:
+            session.exchange = None
+            exchange.idle = exchange.behind = False
+            self.released(session)
+
+    def hang_up(self, session: Session, reason: DisconnectReason, farewell: str | None = None) -> None:
+        """End a connection. With a farewell its client is told not to come back."""
+        if session.link is Link.GONE:
+            return
+        if session.exchange is not None:
+            if farewell is not None:
+                session.farewell = farewell
+                session.due |= Due.FAREWELL
+            elif reason is DisconnectReason.shutdown and not self._streams(session):
+                session.due |= Due.HINT
+            self._delivery.hang_up(session)
+        self._gone(session, LinkInput.HANG_UP, reason)
+
+    def cut(self, session: Session, reason: DisconnectReason) -> None:
+        """End a connection that takes nothing any more, without waiting for what is in flight."""
+        exchange = session.exchange
+        if exchange is not None:
+            exchange.ended = True
+            exchange.idle = False
+            session.exchange = None
+            self._delivery.outputs.append(Abandon(exchange))
+        self._gone(session, LinkInput.HANG_UP, reason)
+
+    def _gone(self, session: Session, how: LinkInput, reason: DisconnectReason) -> None:
+        self._leave_state(session)
+        self.timers.disarm(session, "groups")
+        session.turn(how)
+        session.reason = reason
+        if session.awaited:
+            session.awaited = False
+            self._delivery.outputs.append(Drained(session.id))
+        if reason in _REMEMBERED:
+            self.remember(session.id, reason)
+        self.settle(session)
+
+    def remember(self, id: str, reason: DisconnectReason) -> None:
+        """Do not let a late request revive this connection."""
+        self.ended[id] = reason
+        while len(self.ended) > self._settings.ended_ids:
+            self.ended.popitem(last=False)
+
+    def settle(self, session: Session) -> None:
+        """Apply the joint rules."""
+        rule = session.settle()
+        if rule is AppInput.END:
+            self._queue(session, Disconnected(session.id, session.reason))
+        if session.app is App.DEAD:
+            self._remove(session)
+
+    def _remove(self, session: Session) -> None:
+        del self.sessions[session.id]
+        self.ends[session.reason.value] += 1
+        self._topics.remove(session)
+
+    def _leave_state(self, session: Session) -> None:
+        for name in TIMERS[session.link]:
+            self.timers.disarm(session, name)
+
+    def _arm_absence(self, session: Session) -> None:
+        threshold = self._settings.disconnect_threshold if self._streams(session) else self._settings.long_poll_delay
+        self.timers.arm(session, "disconnect", self._delivery.now + self._settings.disconnect_timeout + threshold)
+
+    def _streams(self, session: Session) -> bool:
+        return session.request.query.get("transport", "").lower() != "longpolling"
+
+    # Events, one at a time ----------------------------------------------------------------------
+
+    def receive(self, session: Session, exchange: Exchange, data: str | bytes) -> None:
+        """A message for the application, which hears of the connection first if it has not yet."""
+        self.begin(session)
+        self._queue(session, Received(session.id, data, exchange))
+        if self.is_full(session):
+            exchange.paused = True
+            self.reactions["inbox_messages"] += 1
+
+    def is_full(self, session: Session) -> bool:
+        """The application is too far behind this client for another message."""
+        return session.inbox is not None and len(session.inbox) >= self._settings.inbox_messages
+
+    def reconnected(self, session: Session, recovered: bool, missed: int | None) -> None:
+        """The application learns of a new transport and of what was lost; two such news in a row become one."""
+        if session.inbox and isinstance(last := session.inbox[-1], Reconnected):
+            session.inbox.pop()
+            recovered = recovered and last.recovered
+            missed = None if missed is None or last.missed is None else missed + last.missed
+            adopted = last.adopted
+        else:
+            adopted = False
+        event = Reconnected(session.id, session.route, session.request, recovered, missed, adopted)
+        self._queue(session, event)
+
+    def _queue(self, session: Session, event: AppEvent) -> None:
+        if session.event is None:
+            session.event = event
+            self._delivery.outputs.append(event)
+        else:
+            if session.inbox is None:
+                session.inbox = deque()
+            session.inbox.append(event)
+
+    def completed(self, event: AppEvent) -> Session:
+        """The application has dealt with `event`; the next one follows. Gives the session, dead perhaps."""
+        session = self.sessions.get(event.connection_id)
+        if session is None or session.event is not event:
+            raise LocalProtocolError(f"complete() for {event!r}, which is not in flight")
+        session.event = None
+        is_birth = isinstance(event, Connected) or (isinstance(event, Reconnected) and session.app is App.STARTING)
+        if is_birth or isinstance(event, Disconnected):
+            session.tell(AppInput.COMPLETED)
+        if session.inbox:
+            session.event = session.inbox.popleft()
+            self._delivery.outputs.append(session.event)
+            exchange = session.exchange
+            if exchange is not None and exchange.paused and len(session.inbox) <= self._settings.inbox_messages // 2:
+                exchange.paused = False
+                self._delivery.outputs.append(Resume(exchange))
+        self.settle(session)
+        return session
+
+    # What handing out batches brings up ---------------------------------------------------------
+
+    def flush(self) -> None:
+        """Hand out all that can leave, and deal with what that does to sessions."""
+        while not self._delivery.is_flushed:
+            self._deal_with(self._delivery.flush())
+
+    def _deal_with(self, after: Aftermath) -> None:
+        for session in after.released:
+            self.released(session)
+        for session, missed in after.gaps:
+            self._fell_out(session, missed)
+        for session in after.caught_up:
+            self._caught_up(session)
+
+    def _fell_out(self, session: Session, missed: int | None) -> None:
+        if session.app is App.UNBORN:  # nobody to tell
+            self._topics.account(session)
+            self._delivery.look_at(session)
+        elif self._settings.slow_policy == "skip":
+            self._topics.account(session)
+            self._queue(session, Gap(session.id, missed))
+            self._delivery.look_at(session)
+        else:
+            self.reactions["slow_policy"] += 1
+            what = "Messages" if missed is None else f"{missed} messages"
+            self.hang_up(
+                session,
+                DisconnectReason.slow,
+                f"{what} for this connection were dropped before it took them (ring_messages, slow_policy).",
+            )
+
+    def _caught_up(self, session: Session) -> None:
+        half = self._settings.send_high_water // 2
+        count, size = (0, 0) if session.own is None else self._topics.waiting(session, session.own, half + 1)
+        if count <= half and size <= self._settings.send_high_water_bytes // 2:
+            session.awaited = False
+            self._delivery.outputs.append(Drained(session.id))
+
+    # Time ---------------------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """Everything that is due by now."""
+        now = self._delivery.now
+        pulses: list[Session] = []
+        for session, name in list(self.timers.due(now)):
+            if session is None:
+                self._topics.expire(now)
+            elif session.link is Link.GONE:
+                pass  # by an earlier one of these
+            elif name == "pulse":
+                pulses.append(session)
+            elif name == "disconnect":
+                self._gone(session, LinkInput.EXPIRE, DisconnectReason.timed_out)
+            elif name == "poll":
+                self._poll_over(session)
+            elif name == "write":
+                self._stuck(session)
+            else:
+                self.renew_groups(session)
+        self._beat(pulses)
+
+    def _beat(self, sessions: list[Session]) -> None:
+        alive: list[Session] = []
+        now = self._delivery.now
+        for session in sessions:
+            exchange = session.exchange
+            if exchange is None or session.link is not Link.ATTACHED:
+                continue
+            self.timers.arm(session, "pulse", now + self._pulse)
+            self._topics.trim(session)
+            if exchange.in_flight:
+                if exchange.in_flight == 1:
+                    exchange.in_flight = 2
+                    self.timers.arm(session, "write", now + self._settings.write_deadline)
+            elif exchange.unanswered >= 4:
+                self.reactions["ping"] += 1
+                self._delivery.outputs.append(Abandon(exchange))
+                self.lost(exchange)
+            else:
+                alive.append(session)
+        if self._settings.keep_alive is not None:
+            self._delivery.keep_alive(alive)
+
+    def _poll_over(self, session: Session) -> None:
+        if self._streams(session):  # without keep-alives every transport has an end
+            self._delivery.displace(session)
+            self.released(session)
+        else:
+            self._delivery.want(session, Due.ANSWER)
+
+    def _stuck(self, session: Session) -> None:
+        exchange = session.exchange
+        if exchange is None or exchange.in_flight < 2:
+            return
+        self.reactions["write_deadline"] += 1
+        if self._settings.slow_policy == "disconnect":
+            self.cut(session, DisconnectReason.slow)
+        else:
+            exchange.in_flight = 1  # judged again from the next pulse on
+
+    def groups_changed(self, session: Session) -> None:
+        """The client needs a new token; the position tells from then on who has it."""
+        session.groups_version += 1
+        session.groups_position = self._topics.advance()
+        self.renew_groups(session)
+
+    def renew_groups(self, session: Session) -> None:
+        """Send a new groups token, and another one before half its life is over."""
+        self._delivery.want(session, Due.GROUPS)
+        self.timers.arm(session, "groups", self._delivery.now + self._settings.groups_lifetime / 2.5)

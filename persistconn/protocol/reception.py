@@ -1,0 +1,371 @@
+"""Takes requests in: finds their route, checks origin, token and user, and hands them to a session or answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from ..bus.post import Payload
+from ..bus.topics import Topics
+from ..errors import ConfigurationError, RemoteProtocolError
+from ..settings import Settings
+from ..wire import classic
+from ..wire.classic import Abort, Attach, Intent, Negotiate, Ping, Send, Start
+from ..wire.classic_answers import (
+    aborted,
+    empty_answer,
+    envelope,
+    json_answer,
+    negotiate_answer,
+    pong,
+    refusal,
+    started,
+    text_answer,
+)
+from ..wire.dialect import beneath, classify
+from ..wire.http import End, Head, RawHeaders, Request
+from ..wire.origin import OriginRule
+from ..wire.tokens import GroupsToken, Tokens, new_connection_id
+from .delivery import Delivery
+from .exchange import Exchange
+from .lifecycle import Lifecycle
+from .outputs import DisconnectReason
+from .session import App, Due, Link, Session
+
+__all__ = ["ADMITTED", "Admission", "Reception", "Route"]
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What the application thinks of a request before the endpoint sees it.
+
+    `status` 200 lets it in; 401, 403 or 500 refuse it. `error` and `redirect_url` (with `access_token`) are
+    for negotiate: the client's start fails with the text, or it negotiates again over there.
+    """
+
+    status: int = 200
+    redirect_url: str | None = None
+    access_token: str | None = None
+    error: str | None = None
+
+
+ADMITTED: Final = Admission()
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where connections of one kind are mounted, and which dialects are spoken there.
+
+    >>> Route("/echo").path
+    '/echo'
+    """
+
+    path: str
+    dialects: frozenset[str] = frozenset({"classic"})
+
+    def __post_init__(self) -> None:
+        if self.path and (not self.path.startswith("/") or self.path.endswith("/") or "\n" in self.path):
+            raise ConfigurationError(f"path is {self.path!r}: it must be empty, or begin with / and not end with one")
+        unknown = self.dialects - {"classic"}
+        if unknown or not self.dialects:
+            raise ConfigurationError(f"dialects is {sorted(self.dialects)}: there is 'classic'")
+
+
+_RETRY: Final[RawHeaders] = ((b"Retry-After", b"5"),)
+_ENDED: Final = "This connection has ended."
+_FULL: Final = "The server has as many connections as it may (max_connections)."
+_DRAINING: Final = "The server is shutting down."
+
+
+class Reception:
+    """Everything between a request and a session."""
+
+    def __init__(
+        self,
+        routes: Iterable[Route],
+        settings: Settings,
+        origins: OriginRule,
+        tokens: Tokens,
+        epoch: str,
+        wall: float,
+        entropy: Callable[[int], bytes],
+        topics: Topics,
+        delivery: Delivery,
+        lifecycle: Lifecycle,
+    ) -> None:
+        self.draining = False
+        self._routes = sorted(routes, key=lambda route: -len(route.path))
+        self._settings = settings
+        self._origins = origins
+        self._tokens = tokens
+        self._epoch = epoch
+        self._wall = wall
+        self._entropy = entropy
+        self._topics = topics
+        self._delivery = delivery
+        self._lifecycle = lifecycle
+
+    def route_of(self, request: Request) -> Route | None:
+        """The route a request goes to: of nested mounts the innermost."""
+        for route in self._routes:
+            if beneath(route.path, request) is not None:
+                return route if classify(route.path, request, route.dialects) is not None else None
+        return None
+
+    def open(self, exchange: Exchange, admission: Admission) -> None:
+        """Answer a request, or let its exchange carry a session."""
+        request = exchange.request
+        route = self.route_of(request)
+        if route is None:
+            self._delivery.answer(exchange, text_answer(404, "There is nothing at this path."))
+            return
+        preflight = self._origins.preflight(request)
+        if preflight is not None:
+            self._delivery.answer(exchange, (Head(204 if preflight else 403, preflight), End()))
+            return
+        if not self._origins.permits(request):
+            self._lifecycle.reactions["allowed_origins"] += 1
+            text = "Pages of this origin may not talk to this server (allowed_origins)."
+            self._delivery.answer(exchange, text_answer(403, text))
+            return
+        extra = self._origins.headers(request)
+        try:
+            self._dispatch(exchange, route, admission, extra)
+        except RemoteProtocolError as error:
+            self._delivery.answer(exchange, refusal(error, extra))
+
+    def _dispatch(self, exchange: Exchange, route: Route, admission: Admission, extra: RawHeaders) -> None:
+        intent: Intent | RemoteProtocolError
+        try:
+            intent = classic.read_request(exchange.request, route.path, self._settings)
+        except RemoteProtocolError as error:
+            intent = error
+        if isinstance(intent, RemoteProtocolError) and intent.status == 403:
+            raise intent  # the JSONP gate stands before everything else
+        if admission.status != 200:
+            self._delivery.answer(exchange, empty_answer(admission.status, extra))
+            return
+        match intent:
+            case RemoteProtocolError():
+                raise intent
+            case Negotiate():
+                self._negotiate(exchange, route, intent, admission, extra)
+            case Ping():
+                self._delivery.answer(exchange, json_answer(pong(), intent.callback, extra))
+            case _:
+                self._by_token(exchange, route, intent, extra)
+
+    def _negotiate(
+        self, exchange: Exchange, route: Route, intent: Negotiate, admission: Admission, extra: RawHeaders
+    ) -> None:
+        if self._refuses_newcomers(exchange, extra):
+            return
+        user = exchange.request.user
+        told = admission.error is not None or admission.redirect_url is not None
+        if told and not intent.version.knows_redirects:
+            text = admission.error or "This client cannot follow a redirect: it speaks a protocol below 2.0."
+            raise RemoteProtocolError(text, status=403)
+        connection_id = new_connection_id(self._entropy)
+        body = negotiate_answer(
+            intent.url,
+            connection_id,
+            self._tokens.connection(route.path, connection_id, user),
+            intent.version,
+            self._settings,
+            error=admission.error,
+            redirect_url=admission.redirect_url,
+            access_token=admission.access_token,
+        )
+        self._delivery.answer(exchange, json_answer(body, intent.callback, extra))
+
+    def _refuses_newcomers(self, exchange: Exchange, extra: RawHeaders) -> bool:
+        if self.draining:
+            self._delivery.answer(exchange, text_answer(503, _DRAINING, extra + _RETRY))
+            return True
+        if len(self._lifecycle.sessions) >= self._settings.max_connections:
+            self._lifecycle.reactions["max_connections"] += 1
+            self._delivery.answer(exchange, text_answer(503, _FULL, extra + _RETRY))
+            return True
+        return False
+
+    # Requests with a token ----------------------------------------------------------------------
+
+    def _by_token(
+        self, exchange: Exchange, route: Route, intent: Start | Send | Abort | Attach, extra: RawHeaders
+    ) -> None:
+        request = exchange.request
+        told = self._tokens.read_connection(route.path, intent.token)
+        if told is None:
+            raise RemoteProtocolError(classic.INCORRECT_ID)
+        id, user = told
+        if not classic.same_user(user, request.user):
+            raise RemoteProtocolError(classic.USER_CHANGED, status=403)
+        session = self._lifecycle.sessions.get(id)
+        if isinstance(intent, Abort):
+            self._abort(exchange, id, session, extra)
+            return
+        if id in self._lifecycle.ended:
+            self._farewell(exchange, intent, extra)
+            return
+        if session is not None and session.link is Link.GONE:  # the application is being told of the end
+            self._delivery.answer(exchange, text_answer(503, _ENDED, extra + _RETRY))
+            return
+        adopted = session is None
+        if session is None:
+            if self._refuses_newcomers(exchange, extra):
+                return
+            session = self._lifecycle.create(id, route.path, request, user, intent.version.traits)
+        match intent:
+            case Start():
+                self._start(exchange, session, extra)
+            case Send():
+                self._send(exchange, session, intent, adopted, extra)
+            case Attach():
+                self._attach(exchange, session, intent, adopted, extra)
+
+    def _abort(self, exchange: Exchange, id: str, session: Session | None, extra: RawHeaders) -> None:
+        if session is not None:
+            self._lifecycle.flush()
+            self._lifecycle.hang_up(session, DisconnectReason.closed)
+        else:
+            self._lifecycle.remember(id, DisconnectReason.closed)
+        self._delivery.answer(exchange, aborted(extra))
+
+    def _farewell(self, exchange: Exchange, intent: Start | Send | Attach, extra: RawHeaders) -> None:
+        """The connection has ended for good: say so in the way that stops this client from trying again."""
+        if not isinstance(intent, Attach) or not intent.version.knows_redirects:
+            self._delivery.answer(exchange, text_answer(410, _ENDED, extra))
+            return
+        framing = intent.framing
+        cursor = classic.format_cursor(self._epoch, self._topics.head)
+        last = framing.frame(envelope(cursor, error=_ENDED))
+        head = Head(framing.head.status, framing.head.headers + extra)
+        self._delivery.answer(exchange, (head, *framing.opening, last, End()))
+
+    def _start(self, exchange: Exchange, session: Session, extra: RawHeaders) -> None:
+        self._lifecycle.begin(session)
+        exchange.session = session
+        if session.app is App.STARTING:
+            if session.starts is None:
+                session.starts = []
+            session.starts.append(exchange)
+        else:
+            self._delivery.answer(exchange, json_answer(started(), exchange.request.query.get("callback"), extra))
+
+    def started(self, session: Session, error: BaseException | None) -> None:
+        """The application has dealt with Connected: the waiting `/start` requests get their answer."""
+        starts, session.starts = session.starts, None
+        for exchange in starts or ():
+            extra = self._origins.headers(exchange.request)
+            if error is not None:
+                self._delivery.answer(exchange, empty_answer(500, extra))
+            else:
+                callback = exchange.request.query.get("callback")
+                self._delivery.answer(exchange, json_answer(started(), callback or None, extra))
+
+    def _send(self, exchange: Exchange, session: Session, intent: Send, adopted: bool, extra: RawHeaders) -> None:
+        if adopted:
+            self._adopt(session, None)
+        if self._lifecycle.is_full(session):
+            self._lifecycle.reactions["inbox_messages"] += 1
+            text = f"More than {self._settings.inbox_messages} messages wait to be dealt with (inbox_messages)."
+            self._delivery.answer(exchange, text_answer(429, text, extra + ((b"Retry-After", b"1"),)))
+            return
+        self._lifecycle.receive(session, exchange, intent.data or "")
+        exchange.paused = False  # a request is whole: there is nothing to stop reading
+
+    def answer_send(self, exchange: Exchange, payload: Payload | None, error: BaseException | None) -> None:
+        """The answer to a `/send`: empty, a reply, or 500 when the application failed."""
+        if exchange.ended:
+            return
+        extra = self._origins.headers(exchange.request)
+        if error is not None:
+            self._delivery.answer(exchange, empty_answer(500, extra))
+        elif payload is None:
+            self._delivery.answer(exchange, empty_answer(200, extra))
+        else:
+            callback = exchange.request.query.get("callback") or None
+            self._delivery.answer(exchange, json_answer(payload.json, callback, extra))
+
+    # Transports ---------------------------------------------------------------------------------
+
+    def _attach(self, exchange: Exchange, session: Session, intent: Attach, new: bool, extra: RawHeaders) -> None:
+        self._lifecycle.flush()
+        if session.exchange is not None:  # the older one ends where it was, before the position goes back
+            self._delivery.displace(session)
+        session.request = exchange.request
+        token = self._groups_token(exchange, session, intent)
+        if intent.kind == "connect":
+            self._connect(session, intent, new)
+        elif new:
+            self._adopt(session, token)
+        else:
+            self._resume(session, intent)
+        known = token is not None and token.version == session.groups_version
+        if session.groups_version and not known and not self._has_confirmed(session, intent.cursor):
+            session.due |= Due.GROUPS
+        self._lifecycle.attach(session, exchange, intent.framing, extra)
+
+    def _groups_token(self, exchange: Exchange, session: Session, intent: Attach) -> GroupsToken | None:
+        if intent.groups_token is None:
+            return None
+        wall = self._wall + self._delivery.now
+        return self._tokens.read_groups(session.route, session.id, session.user, intent.groups_token, wall)
+
+    def _has_confirmed(self, session: Session, cursor: str | None) -> bool:
+        """The client quotes a position at which its groups were as they are."""
+        told = classic.parse_cursor(cursor)
+        return told is not None and told[0] == self._epoch and told[1] >= session.groups_position
+
+    def _adopt(self, session: Session, token: GroupsToken | None) -> None:
+        self._lifecycle.adopt(session, () if token is None else token.groups)
+
+    def _connect(self, session: Session, intent: Attach, new: bool) -> None:
+        """A transport that begins: the client starts with what the connection has not confirmed yet."""
+        if session.app is App.UNBORN:
+            # A client that falls back has thrown away what came before the envelope it never saw.
+            session.position = self._quoted(session, intent.cursor, session.origin)
+            session.due |= Due.INIT
+            if not session.traits.needs_start:
+                self._lifecycle.begin(session)
+            return
+        session.due |= Due.INIT
+        if session.told < 0:  # `/start` came before its transport
+            session.position = session.origin
+        elif self._quotes(intent.cursor):
+            self._resume(session, intent)
+        else:
+            # A browser repeats the request of an event stream as it was, without a position: go on where we
+            # stopped writing. What was on the way may be lost, and nobody can know.
+            self._lifecycle.reconnected(session, recovered=False, missed=None)
+
+    def _resume(self, session: Session, intent: Attach) -> None:
+        """A transport that goes on where another one ended."""
+        quoted = classic.parse_cursor(intent.cursor)
+        foreign = quoted is not None and quoted[0] != self._epoch
+        # A cursor of another epoch: the client has confirmed nothing since this process knows it.
+        session.position = self._quoted(session, intent.cursor, session.origin if foreign else session.position)
+        if intent.kind == "poll":
+            return
+        if session.app is App.UNBORN:
+            self._lifecycle.begin(session)
+            return
+        missed = self._topics.account(session)
+        if intent.cursor is None or (quoted is None):
+            missed = None
+        self._lifecycle.reconnected(session, recovered=missed == 0, missed=missed)
+
+    def _quotes(self, cursor: str | None) -> bool:
+        quoted = classic.parse_cursor(cursor)
+        return quoted is not None and quoted[0] == self._epoch and quoted[1] <= self._topics.head
+
+    def _quoted(self, session: Session, cursor: str | None, otherwise: int) -> int:
+        """Where to go on for a client that quotes `cursor`."""
+        quoted = classic.parse_cursor(cursor)
+        if quoted is None or not self._quotes(cursor):
+            return otherwise
+        if quoted[1] < session.told:
+            session.told = quoted[1]
+            return quoted[1]
+        return session.position  # between the newest position it was told and our own nothing was for it

@@ -1,0 +1,320 @@
+"""The endpoint: what an embedder drives. It routes requests to sessions and says what to do by `poll`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ..bus.post import Payload
+from ..bus.topics import Topics, TopicStatistics, connection, group
+from ..errors import ConfigurationError, LocalProtocolError
+from ..settings import Settings
+from ..wire.classic import is_keep_alive
+from ..wire.http import Message, Request
+from ..wire.origin import OriginRule
+from ..wire.tokens import Signer, Tokens, new_epoch
+from .delivery import Delivery
+from .exchange import Exchange
+from .lifecycle import Lifecycle
+from .outputs import AppEvent, Connected, DisconnectReason, Output, Received, Rejoining, Wait
+from .reception import ADMITTED, Admission, Reception, Route
+from .session import App, Link, Session
+
+__all__ = ["EndpointStatistics", "ServerEndpoint"]
+
+_CLOSED: Final = "The server closed this connection."
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointStatistics:
+    """A moment of an endpoint."""
+
+    connections: int
+    """Sessions, whatever their state."""
+    attached: int
+    """Those with a transport."""
+    ended: Mapping[str, int]
+    """Connections that ended, by reason."""
+    reactions: Mapping[str, int]
+    """How often each limit was met, by the name of its setting."""
+    rings: TopicStatistics
+
+
+class ServerEndpoint:
+    """All connections of a process. No I/O, no clock, no chance: what happened is told, with the time.
+
+    Its five rules:
+
+    1. Tell, drain, wait. After any call, `poll()` until it returns `Wait(until)`; do what each output says;
+       sleep until then, or until something happens.
+    2. One transmit in flight per exchange. After a `Transmit` nothing more is said for its exchanges until
+       `sent()`; what gathers meanwhile leaves as one batch.
+    3. One event in flight per connection until `complete()`.
+    4. Time only moves forward. A smaller `now` counts as the largest seen.
+    5. One caller at a time. Nothing a peer sends makes a call raise. `LocalProtocolError` means that the
+       embedder broke a rule, and nothing has changed.
+
+    `secret_keys`: the first signs tokens, all verify them. `entropy(n)` gives n unpredictable bytes. `wall`
+    is the time since the epoch, in seconds, at `now` = 0: only the expiry of tokens looks at it.
+
+    >>> from persistconn.protocol import Route, ServerEndpoint, Transmit, Wait
+    >>> from persistconn import Request
+    >>> endpoint = ServerEndpoint([Route("/echo")], secret_keys=[b"0123456789abcdef"], entropy=lambda n: b"e" * n)
+    >>> exchange = endpoint.open(Request("GET", "/echo/ping"), now=0.0)
+    >>> endpoint.poll().pieces[1], endpoint.poll()
+    (Chunk(b'{ "Response": "pong" }'), Wait(until=None))
+    """
+
+    def __init__(
+        self,
+        routes: Iterable[Route],
+        settings: Settings | None = None,
+        *,
+        secret_keys: Sequence[bytes],
+        entropy: Callable[[int], bytes],
+        wall: float = 0.0,
+        allowed_origins: Sequence[str] = (),
+    ) -> None:
+        self.settings = settings or Settings()
+        routes = list(routes)
+        paths = [route.path.lower() for route in routes]
+        for path in paths:
+            if paths.count(path) > 1:
+                raise ConfigurationError(f"two connections are mounted at {path!r}: give each a path of its own")
+        tokens = Tokens(Signer(secret_keys))
+        self._topics = Topics(self.settings)
+        epoch = new_epoch(entropy)
+        self._delivery = Delivery(self.settings, self._topics, tokens, epoch, wall)
+        self._lifecycle = Lifecycle(self.settings, self._topics, self._delivery)
+        self._reception = Reception(
+            routes,
+            self.settings,
+            OriginRule(allowed_origins),
+            tokens,
+            epoch,
+            wall,
+            entropy,
+            self._topics,
+            self._delivery,
+            self._lifecycle,
+        )
+
+    # What happened ------------------------------------------------------------------------------
+
+    def open(
+        self,
+        request: Request,
+        now: float,
+        *,
+        admission: Admission = ADMITTED,
+        context: Any = None,
+        pings: bool = False,
+    ) -> Exchange:
+        """A whole request came, or the request for a WebSocket. `context` is for the embedder.
+
+        `pings`: the embedder can send a WebSocket ping and will call `pong`. `admission` is what the
+        application thinks of the request.
+        """
+        self._at(now)
+        exchange = Exchange(request, context, pings=pings and request.upgrade)
+        self._reception.open(exchange, admission)
+        return exchange
+
+    def receive(self, exchange: Exchange, data: str | bytes, now: float) -> None:
+        """A WebSocket message came on `exchange`. Afterwards look at `exchange.paused`."""
+        self._at(now)
+        session = exchange.session
+        if exchange.ended or session is None or session.exchange is not exchange:
+            return  # it came while we were ending the exchange
+        exchange.unanswered = 0
+        if isinstance(data, str) and is_keep_alive(data):
+            return
+        self._lifecycle.receive(session, exchange, data)
+
+    def pong(self, exchange: Exchange, now: float) -> None:
+        """The peer of a WebSocket answered a ping."""
+        self._at(now)
+        exchange.unanswered = 0
+
+    def sent(self, exchanges: Iterable[Exchange], now: float) -> None:
+        """The last Transmit of each of these has been written (rule 2). Optional after an End."""
+        self._at(now)
+        self._delivery.sent(exchanges)
+
+    def lost(self, exchange: Exchange, now: float) -> None:
+        """The peer of `exchange`, or its socket, is gone. Calling it again does nothing."""
+        self._at(now)
+        self._lifecycle.lost(exchange)
+
+    def tick(self, now: float) -> None:
+        """The Wait is over. Early or repeated ticks do nothing."""
+        self._at(now)
+        self._lifecycle.tick()
+
+    # What the application wants -----------------------------------------------------------------
+
+    def complete(
+        self,
+        event: AppEvent,
+        now: float,
+        *,
+        answer: Sequence[str] | None = None,
+        error: BaseException | None = None,
+        hold: bool = False,
+    ) -> None:
+        """The application has dealt with `event`: with an `error`, or an `answer` (the groups of a Rejoining).
+
+        `hold`: a `/send` stays open until `reply`.
+        """
+        self._at(now)
+        session = self._lifecycle.completed(event)
+        if isinstance(event, Rejoining):
+            for name in () if error is not None else event.groups if answer is None else answer:
+                self._join(session, name)
+        elif isinstance(event, Connected):
+            self._lifecycle.flush()  # what on_connected sent leaves before the answer to /start
+            self._reception.started(session, error)
+            if error is not None:
+                self._lifecycle.hang_up(session, DisconnectReason.aborted, _CLOSED)
+        elif isinstance(event, Received) and not event.exchange.request.upgrade and not hold:
+            self._reception.answer_send(event.exchange, None, error)
+
+    def reply(self, event: Received, payload: Payload, now: float) -> None:
+        """Answer a message directly: unwrapped on its WebSocket, or as the body of its `/send`.
+
+        It may come long after `complete`; when the client has gone it is dropped.
+        """
+        self._at(now)
+        exchange = event.exchange
+        if not exchange.request.upgrade:
+            self._reception.answer_send(exchange, payload, None)
+        elif not exchange.ended and exchange.session is not None and exchange.session.exchange is exchange:
+            self._delivery.reply(exchange.session, Message(payload.json, text=True))
+
+    def send(self, connection_id: str, payload: Payload, now: float) -> bool:
+        """Post to one connection. False: it is more than `send_high_water` behind, and a Drained will follow.
+
+        An id that is not known is no error.
+        """
+        self._at(now)
+        session = self._alive(connection_id)
+        if session is None:
+            return True
+        if session.own is None:
+            session.own = connection(connection_id)
+            self._topics.subscribe(session, session.own)
+        self._delivery.publish(session.own, payload)
+        high = self.settings.send_high_water
+        count, size = self._topics.waiting(session, session.own, high + 1)
+        if count <= high and size <= self.settings.send_high_water_bytes:
+            return True
+        session.awaited = True
+        if session.exchange is not None:
+            self._delivery.look_at(session)
+        return False
+
+    def publish(self, topic: str, payload: Payload, now: float, *, exclude: Collection[str] = ()) -> int:
+        """Post to a topic (`bus.topics.everyone`, `group`), except to the ids in `exclude`. Gives its position."""
+        self._at(now)
+        return self._delivery.publish(topic, payload, exclude)
+
+    def join(self, connection_id: str, group_name: str, now: float) -> None:
+        """From now on the connection reads what is sent to the group. An id that is not known is no error."""
+        self._at(now)
+        session = self._alive(connection_id)
+        if session is not None:
+            self._join(session, group_name)
+
+    def _join(self, session: Session, name: str) -> None:
+        self._lifecycle.flush()  # what was sent before is not for it
+        topic = group(session.route, name)
+        if session.link is Link.GONE or session in self._topics.readers(topic):
+            return
+        if self._topics.group_count(session, session.route) >= self.settings.max_groups:
+            self._lifecycle.reactions["max_groups"] += 1
+            raise LocalProtocolError(
+                f"connection {session.id} is in {self.settings.max_groups} groups already (max_groups)"
+            )
+        self._topics.subscribe(session, topic)
+        self._lifecycle.groups_changed(session)
+
+    def leave(self, connection_id: str, group_name: str, now: float) -> None:
+        """From now on the connection reads nothing more of the group. Not being in it is no error."""
+        self._at(now)
+        self._lifecycle.flush()  # what was sent before is for it
+        session = self._alive(connection_id)
+        if session is None:
+            return
+        topic = group(session.route, group_name)
+        if session in self._topics.readers(topic):
+            self._topics.unsubscribe(session, topic)
+            self._lifecycle.groups_changed(session)
+
+    def close(self, connection_id: str, now: float, *, reason: str = "", allow_reconnect: bool = False) -> None:
+        """End a connection; its client is told `reason`. With `allow_reconnect` only its transport ends."""
+        self._at(now)
+        self._lifecycle.flush()
+        session = self._alive(connection_id)
+        if session is None:
+            return
+        if not allow_reconnect:
+            self._lifecycle.hang_up(session, DisconnectReason.aborted, reason or _CLOSED)
+        elif session.exchange is not None:
+            self._delivery.displace(session)
+            self._lifecycle.released(session)
+
+    def drain(self, now: float) -> None:
+        """Shut down: no newcomers, every connection ends with `shutdown`, its client is told to come back."""
+        self._at(now)
+        self._lifecycle.flush()
+        self._reception.draining = True
+        for session in list(self._lifecycle.sessions.values()):
+            self._lifecycle.hang_up(session, DisconnectReason.shutdown)
+
+    # What to do ---------------------------------------------------------------------------------
+
+    def poll(self) -> Output:
+        """The next thing to do; `Wait` when there is nothing more to do now.
+
+        Events come before what leaves, so that what several events cause leaves together.
+        """
+        outputs = self._delivery.outputs
+        if not outputs:
+            self._lifecycle.flush()
+            if not outputs:
+                return Wait(self._deadline())
+        return outputs.popleft()
+
+    def _deadline(self) -> float | None:
+        timers = self._lifecycle.timers
+        if not self._topics.is_empty and not timers.is_armed(None, "rings"):
+            timers.arm(None, "rings", self._delivery.now + self.settings.ring_age / 4)
+        return timers.next()
+
+    def route_of(self, request: Request) -> Route | None:
+        """The route that would take `request`; None: it would be answered 404."""
+        return self._reception.route_of(request)
+
+    def is_connected(self, connection_id: str) -> bool:
+        """The connection has not ended."""
+        return self._alive(connection_id) is not None
+
+    def statistics(self) -> EndpointStatistics:
+        """How many connections there are, how they ended, which limits were met, what the rings hold."""
+        sessions = self._lifecycle.sessions.values()
+        return EndpointStatistics(
+            connections=len(sessions),
+            attached=sum(session.link is Link.ATTACHED for session in sessions),
+            ended=dict(self._lifecycle.ends),
+            reactions=dict(self._lifecycle.reactions),
+            rings=self._topics.statistics(),
+        )
+
+    def _alive(self, connection_id: str) -> Session | None:
+        session = self._lifecycle.sessions.get(connection_id)
+        return None if session is None or session.link is Link.GONE or session.app is App.DEAD else session
+
+    def _at(self, now: float) -> None:
+        if now > self._delivery.now:
+            self._delivery.now = now
