@@ -142,7 +142,7 @@ def json_answer(body: bytes, callback: str | None = None, extra_headers: RawHead
     >>> json_answer(b"{}", "cb")[1]
     Chunk(b'cb({});')
     """
-    if callback is None:
+    if not callback:
         return _answer(200, (_JSON, *_HEADERS, *extra_headers), body)
     return _answer(200, (_SCRIPT, *_HEADERS, *extra_headers), b"%b(%b);" % (callback.encode(), body))
 

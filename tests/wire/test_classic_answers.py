@@ -140,6 +140,10 @@ def test_json_has_its_type_and_guards() -> None:
     )
 
 
+def test_an_empty_callback_is_none() -> None:
+    assert json_answer(b"{}", "") == json_answer(b"{}")
+
+
 def test_jsonp_is_a_script() -> None:
     assert json_answer(pong(), "jQuery.cb_1", CORS) == (
         Head(200, ((b"Content-Type", b"application/javascript; charset=UTF-8"), *GUARDS, *CORS)),
