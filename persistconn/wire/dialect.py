@@ -7,7 +7,7 @@ from typing import Final
 
 from .http import Request
 
-__all__ = ["ASPNETCORE", "CLASSIC", "CLASSIC_WITHOUT_START", "Traits", "beneath", "classify"]
+__all__ = ["CLASSIC", "CLASSIC_WITHOUT_START", "Traits", "beneath", "classify"]
 
 _CLASSIC_PARAMETERS: Final = ("clientProtocol", "connectionToken", "transport")
 _CLASSIC_VERBS: Final = frozenset({"ping", "connect", "start", "reconnect", "poll", "send", "abort"})
@@ -41,15 +41,6 @@ CLASSIC: Final = Traits(
 """Client protocol 1.4 and later."""
 CLASSIC_WITHOUT_START: Final = replace(CLASSIC, needs_start=False)
 """Client protocol below 1.4."""
-ASPNETCORE: Final = Traits(
-    dialect="aspnetcore",
-    needs_start=False,
-    remembers_negotiation=True,
-    position_on_wire=False,
-    gap_is_fatal=True,
-    pings=False,
-)
-"""ASP.NET Core SignalR."""
 
 
 def beneath(mount: str, request: Request) -> str | None:
