@@ -1,0 +1,82 @@
+"""How accepted sockets become channels: one way per event loop, and one that runs on any."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+import struct
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Final, Literal, TypeAlias
+
+from ..state import ServerState
+
+__all__ = ["Address", "StreamDriver", "Streams", "guarded", "reset_on_close", "running_backend", "streams_for"]
+
+Address: TypeAlias = tuple[str, int] | None
+StreamDriver: TypeAlias = Literal["asyncio", "trio", "anyio"]
+
+logger = logging.getLogger("persistconn.server")
+
+RESET: Final = struct.pack("ii", 1, 0)
+"""SO_LINGER on, for 0 seconds."""
+
+
+class Streams(ABC):
+    """Runs the channels of one server and the tasks that they start."""
+
+    @abstractmethod
+    def attach(self, sock: socket.socket, client: Address, tls: ssl.SSLContext | None) -> None:
+        """Serve an accepted, non-blocking socket from now on, and close it in the end. Never waits or raises."""
+
+    @abstractmethod
+    def spawn(self, call: Callable[..., Awaitable[Any]], *args: Any) -> None:
+        """Run `call(*args)` in a task of its own, cancelled when the streams are left. An error is logged."""
+
+
+async def guarded(call: Callable[..., Awaitable[Any]], *args: Any) -> None:
+    """Run `call(*args)`; an error is logged and goes no further, because one client must not end the server."""
+    try:
+        await call(*args)
+    except Exception:
+        logger.exception("an error in the server; the connection it happened on is closed")
+
+
+def reset_on_close(sock: socket.socket) -> None:
+    """Closing `sock` shall reset the connection, and free what the system holds for it."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+    except (OSError, ValueError):  # it is closed already; ValueError is uvloop's way to say so
+        pass
+
+
+def running_backend() -> Literal["asyncio", "trio"]:
+    """Which event loop runs this task. Call it inside one.
+
+    >>> import anyio
+    >>> async def main():
+    ...     return running_backend()
+    >>> anyio.run(main)
+    'asyncio'
+    """
+    trio = sys.modules.get("trio")
+    return "trio" if trio is not None and trio.lowlevel.in_trio_task() else "asyncio"
+
+
+def streams_for(state: ServerState, driver: StreamDriver | None = None) -> AbstractAsyncContextManager[Streams]:
+    """The streams of the running event loop (or of `driver`), to be entered; leaving cuts what is still open."""
+    chosen = running_backend() if driver is None else driver
+    if chosen == "asyncio":
+        from .asyncio import asyncio_streams
+
+        return asyncio_streams(state)
+    if chosen == "trio":
+        from .trio import trio_streams
+
+        return trio_streams(state)
+    from .anyio import anyio_streams
+
+    return anyio_streams(state)
