@@ -97,6 +97,14 @@ class Lifecycle:
         session.turn(LinkInput.RELEASE)
         self._arm_absence(session)
 
+    def release(self, session: Session) -> None:
+        """End only the transport of a connection. Who polls has to be told, now or with the next answer."""
+        if not self._streams(session):
+            self._delivery.want(session, Due.HINT)
+        elif session.exchange is not None:
+            self._delivery.displace(session)
+            self.released(session)
+
     def lost(self, exchange: Exchange) -> None:
         """The peer of `exchange` is gone. What it had not taken stays in the rings."""
         exchange.ended = True

@@ -260,9 +260,8 @@ class ServerEndpoint:
             return
         if not allow_reconnect:
             self._lifecycle.hang_up(session, DisconnectReason.aborted, reason or _CLOSED)
-        elif session.exchange is not None:
-            self._delivery.displace(session)
-            self._lifecycle.released(session)
+        else:
+            self._lifecycle.release(session)
 
     def drain(self, now: float) -> None:
         """Shut down: no newcomers, every connection ends with `shutdown`, its client is told to come back."""
