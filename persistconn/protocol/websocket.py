@@ -230,6 +230,8 @@ class WebSocket:
             return at
         self._remaining = max(0, stop - end)
         self._feed(data[at:stop], events)
+        if self.state and first & 0x0F == _CLOSE_OPCODE:
+            self.state = _CLOSED  # a bad close frame was the peer's last all the same
         return min(stop, end)
 
     def _control_allowed(self) -> bool:

@@ -45,6 +45,7 @@ class EchoHost:
         return self.open_nowait(request, link, pings=pings)
 
     def receive(self, exchange: Exchange, data: str | bytes) -> None:
+        # At once and not in `pump`: what comes before a broken frame is echoed before the close.
         if exchange in self._waiting:
             self._waiting[exchange].append(Message(data))
         elif not exchange.context.transmit(exchange, (Message(data),)):

@@ -217,7 +217,6 @@ def test_a_broken_frame_ends_the_connection_with_1002(said: bytes) -> None:
         frame(TEXT, b"good \xed\xa0\x80"),
         frame(TEXT, b"a", fin=False) + frame(MORE, b"\xff", fin=False),
         frame(TEXT, b"\xff" * 1_000)[:20],
-        close(1000, b"\xff"),
     ],
     ids=repr,
 )
@@ -227,6 +226,14 @@ def test_bad_utf8_is_refused_with_1007_as_soon_as_it_is_seen(socket: WebSocket, 
     assert event.code == 1007
     assert sent_close(socket.data_to_send()) == (1007, event.reason)
     assert socket.closing
+
+
+def test_a_close_frame_with_bad_utf8_is_the_peers_last_frame(socket: WebSocket) -> None:
+    [event] = socket.receive(close(1000, b"\xff"))
+    assert isinstance(event, Closed)
+    assert event.code == 1007
+    assert sent_close(socket.data_to_send()) == (1007, event.reason)
+    assert socket.closed
 
 
 def test_bad_utf8_leaves_the_rest_unread_until_the_peer_closes(socket: WebSocket) -> None:
