@@ -27,6 +27,9 @@ __all__ = [
     "groups_of",
 ]
 
+Spans: TypeAlias = tuple[tuple[int, int], ...]
+"""Losses that were reported: those after the first position of a pair and up to its second."""
+
 Intervals: TypeAlias = tuple[int, ...]
 """joined, left, joined, left, … in positions; an odd length means: is a member now."""
 
@@ -105,8 +108,8 @@ class Reader:
         self.position = position
         """Everything up to here has been handed out, or was not for this reader."""
         self.memberships: dict[Topic, Intervals] = {}
-        self.accounted: dict[Topic, int] | None = None
-        """Up to which position losses have been reported, per topic that lost something."""
+        self.accounted: dict[Topic, Spans] | None = None
+        """Which losses have been reported, per topic that lost something; a cursor may go back behind them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,22 +247,27 @@ class Topics:
         for topic, intervals in reader.memberships.items():
             if topic.head > reader.position and (topic.lost or topic.forgotten > reader.position):
                 missed = _add(missed, self._missed(topic, intervals, reader))
+                end = topic.lost[-1].position if topic.lost else topic.forgotten
                 if reader.accounted is None:
                     reader.accounted = {}
-                reader.accounted[topic] = topic.lost[-1].position if topic.lost else topic.forgotten
+                told = reader.accounted.get(topic, ())
+                reader.accounted[topic] = _with_span(told, reader.position, end, topic.forgotten)
         return missed
 
     def _missed(self, topic: Topic, intervals: Intervals, reader: Reader) -> int | None:
         after = reader.position
-        if reader.accounted is not None:
-            after = max(after, reader.accounted.get(topic, 0))
+        told = () if reader.accounted is None else reader.accounted.get(topic, ())
+        for start, end in told:
+            if start <= after < end:
+                after = end
         if _overlaps(intervals, after, topic.forgotten):
             return None
         missed = 0
         for post in reversed(topic.lost or ()):
             if post.position <= after:
                 break
-            missed += _visible(post, intervals, reader.id)
+            if _visible(post, intervals, reader.id):
+                missed += not any(start < post.position <= end for start, end in told)
         return missed
 
     def waiting(self, reader: Reader, name: str, most: int) -> tuple[int, int]:
@@ -403,6 +411,18 @@ def _visible(post: Post, intervals: Intervals, reader_id: str) -> bool:
         if intervals[i] < position and (i == last or position <= intervals[i + 1]):
             return True
     return False
+
+
+def _with_span(spans: Spans, start: int, end: int, forgotten: int) -> Spans:
+    """`spans` and one more up to `end`; those that touch become one, and those that nobody can count any more go."""
+    apart: list[tuple[int, int]] = []
+    for earlier, until in spans:
+        if until < start:
+            if until > forgotten:
+                apart.append((earlier, until))
+        else:
+            start = min(start, earlier)
+    return (*apart, (start, max(start, end)))
 
 
 def _overlaps(intervals: Intervals, after: int, until: int) -> bool:

@@ -197,6 +197,11 @@ class Delivery:
     # The batch that leaves next -----------------------------------------------------------------
 
     @property
+    def has_news(self) -> bool:
+        """Posts wait for a flush; who joins or leaves a topic now must not change who gets them."""
+        return bool(self._news)
+
+    @property
     def is_flushed(self) -> bool:
         """Nothing waits for a flush."""
         return not self._news and not self._ready

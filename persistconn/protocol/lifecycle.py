@@ -313,7 +313,7 @@ class Lifecycle:
                 if exchange.in_flight == 1:
                     exchange.in_flight = 2
                     self.timers.arm(session, "write", now + self._settings.write_deadline)
-            elif exchange.unanswered >= 4:
+            elif exchange.unanswered >= 3:  # two pings went out
                 self.reactions["ping"] += 1
                 self._delivery.outputs.append(Abandon(exchange))
                 self.lost(exchange)

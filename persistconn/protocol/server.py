@@ -227,7 +227,8 @@ class ServerEndpoint:
             self._join(session, group_name)
 
     def _join(self, session: Session, name: str) -> None:
-        self._lifecycle.flush()  # what was sent before is not for it
+        if self._delivery.has_news:
+            self._lifecycle.flush()  # what was sent before is not for it
         topic = group(session.route, name)
         if session.link is Link.GONE or session in self._topics.readers(topic):
             return
@@ -242,7 +243,8 @@ class ServerEndpoint:
     def leave(self, connection_id: str, group_name: str, now: float) -> None:
         """From now on the connection reads nothing more of the group. Not being in it is no error."""
         self._at(now)
-        self._lifecycle.flush()  # what was sent before is for it
+        if self._delivery.has_news:
+            self._lifecycle.flush()  # what was sent before is for it
         session = self._alive(connection_id)
         if session is None:
             return
