@@ -44,7 +44,7 @@ class Gateway(Protocol):
     def lost(self, exchange: Exchange) -> None:
         """The peer or the socket is gone. Idempotent."""
 
-    def pump(self) -> None:
+    def pump(self) -> object:
         """Do what has become due; writes happen in here, through `transmit`."""
 
     def drain(self) -> None:
