@@ -33,6 +33,15 @@ function append(list, row) {
   if (atEnd) list.scrollTop = list.scrollHeight;
 }
 
+// Where a browser forbids storage, a name lasts until the page is reloaded.
+function recall() {
+  try { return sessionStorage.getItem("name") ?? ""; } catch { return ""; }
+}
+
+function remember(name) {
+  try { sessionStorage.setItem("name", name); } catch { /* nothing is lost but comfort */ }
+}
+
 const plural = (n, word) => `${n} ${word}${n === 1 ? "" : "s"}`;
 
 // The connection ---------------------------------------------------------------------------------------------------
@@ -44,7 +53,7 @@ function connect() {
   const wanted = document.querySelector("[name=transport]:checked").value;
   const mine = new Connection(new URL("chat", document.baseURI).href, {
     wanted,
-    query: { name: $("name").value || sessionStorage.getItem("name") || "" },
+    query: { name: $("name").value || recall() },
     on: {
       state: (state, why, again) => mine === connection && showState(state, why, again),
       message: (data) => mine === connection && receive(data),
@@ -101,7 +110,7 @@ function receive(data) {
 function welcome({ you, name, recent }) {
   me = you;
   $("name").value = name;
-  sessionStorage.setItem("name", name);
+  remember(name);
   $("fact-id").textContent = you.slice(0, 8);
   $("fact-server").textContent = location.host;
   $("chat").replaceChildren();
@@ -249,7 +258,7 @@ $("composer").addEventListener("submit", (event) => {
 });
 $("name").addEventListener("change", () => {
   const name = $("name").value.trim();
-  sessionStorage.setItem("name", name);
+  remember(name);
   connection.query.name = name;
   if (name) ask({ do: "rename", name });
 });
