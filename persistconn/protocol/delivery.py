@@ -160,8 +160,7 @@ class Delivery:
         lanes: dict[_Same, list[Exchange]] = {}
         for session in sessions:
             exchange = session.exchange
-            if exchange is None or exchange.in_flight or exchange.framing is None:
-                continue
+            assert exchange is not None and exchange.framing is not None
             piece = exchange.framing.keep_alive
             if piece is None:
                 continue

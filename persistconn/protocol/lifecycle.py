@@ -135,11 +135,11 @@ class Lifecycle:
     def cut(self, session: Session, reason: DisconnectReason) -> None:
         """End a connection that takes nothing any more, without waiting for what is in flight."""
         exchange = session.exchange
-        if exchange is not None:
-            exchange.ended = True
-            exchange.idle = False
-            session.exchange = None
-            self._delivery.outputs.append(Abandon(exchange))
+        assert exchange is not None
+        exchange.ended = True
+        exchange.idle = False
+        session.exchange = None
+        self._delivery.outputs.append(Abandon(exchange))
         self._gone(session, LinkInput.HANG_UP, reason)
 
     def _gone(self, session: Session, how: LinkInput, reason: DisconnectReason) -> None:

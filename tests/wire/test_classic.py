@@ -304,7 +304,7 @@ def test_a_message_is_measured_as_utf8_and_decoded() -> None:
     small = Settings(max_message_size=8)
     assert get("/signalr/send", STREAM, b"data=" + b"%41" * 8, settings=small)
     assert get("/signalr/send", STREAM, "data=éé".encode(), settings=small)
-    answer = (413, "The message is larger than 8 bytes.")
+    answer = (413, "The message is larger than 8 bytes (max_message_size).")
     assert refused("/signalr/send", STREAM, b"data=" + b"A" * 9, settings=small) == answer
     assert refused("/signalr/send", STREAM, "data=ééééé".encode(), settings=small) == answer
     assert refused("/signalr/send", f"{POLL}&data=123456789", settings=small) == answer
