@@ -10,14 +10,13 @@ from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import Final, TypeAlias
 
-import h11
-
 from ..errors import LocalProtocolError
 from ..settings import Settings
-from ..wire.http import Head, Piece, Request
+from ..wire.http import End, Head, Piece, Request
 from .http1_answer import Answer, accept_websocket, refusal
+from .http1_body import ChunkedBody, SizedBody
 from .http1_fast import read_plain_head
-from .http1_policy import CHUNKED, Incoming, Refused, body_limit, head_end, read_head, too_large
+from .http1_policy import Incoming, Refused, head_end, read_head
 from .websocket import Closed, Pong, SocketEvent, WebSocket
 
 __all__ = ["Closed", "Http1Server", "HttpEvent", "Phase", "Pong"]
@@ -28,8 +27,6 @@ _ENOUGH_AHEAD: Final = 65_536
 """Bytes behind an unanswered request after which no more should be read."""
 _TOO_FAR_AHEAD: Final = 1_048_576
 """Bytes behind an unanswered request after which the rest is dropped and the connection ends with the answer."""
-_CHUNK_OVERHEAD: Final = 32
-"""Bytes of a chunk that are not its data: size, line ends and a short extension."""
 
 
 class Phase(Enum):
@@ -66,15 +63,13 @@ class Http1Server:
         "_answer",
         "_body",
         "_buffer",
-        "_chunks",
         "_clock",
+        "_draining",
         "_incoming",
         "_output",
-        "_overhead",
         "_searched",
         "_settings",
         "_socket",
-        "_tail",
         "client",
         "closing",
         "phase",
@@ -103,17 +98,14 @@ class Http1Server:
         self.refused: str | None = None
         """The setting or rule by which the peer was refused, for a metric."""
         self._buffer: bytes | bytearray = b""
-        """A part of a head; what came behind an unanswered request."""
+        """A part of a head, or what came behind an unanswered request: a bytearray, or b"" when there is nothing."""
+        self._draining = False
         self._searched = 0
         """How much of it has been searched for the end of the head."""
         self._output = b""
         self._incoming: Incoming | None = None
         """The request that is being read or answered."""
-        self._body: bytearray | None = None
-        self._chunks = 0
-        self._overhead = 0
-        self._tail = b""
-        """The last bytes read of a chunked body."""
+        self._body: SizedBody | ChunkedBody | None = None
         self._answer: Answer | None = None
         self._socket: WebSocket | None = None
 
@@ -173,7 +165,10 @@ class Http1Server:
 
     def _keep(self, data: bytes) -> None:
         """Hold what comes behind an unanswered request, within bounds."""
-        self._buffer += data
+        if self._buffer:
+            self._buffer += data
+        else:
+            self._buffer = bytearray(data) or b""
         if len(self._buffer) > _TOO_FAR_AHEAD:
             assert self._answer is not None
             self._answer.keep_alive = False
@@ -181,20 +176,16 @@ class Http1Server:
             self.refused = "pipelining"
 
     def _read_head(self, data: bytes) -> list[HttpEvent]:
+        buffer: bytes | bytearray = data  # not copied when it is a whole request
         if self._buffer:
-            self._buffer = bytearray(self._buffer) if isinstance(self._buffer, bytes) else self._buffer
             self._buffer += data
-            buffer: bytes | bytearray = self._buffer
-        else:
-            buffer = data
-        if buffer[:1] == b"\r" or not buffer:
-            # RFC 9112 §2.2: empty lines before the request line are ignored.
-            blank = _leading_blank_lines(buffer)
-            if blank:
-                buffer = self._buffer = buffer[blank:]
-            if not buffer or buffer == b"\r":
-                self._buffer = buffer
-                return []
+            buffer = self._buffer
+        blank = _leading_blank_lines(buffer)
+        if blank:
+            buffer = buffer[blank:]
+        if not buffer or buffer == b"\r":
+            self._buffer = bytearray(buffer) or b""
+            return []
         end = head_end(buffer, self._searched, self._settings)
         if end < 0:
             self._searched = len(buffer)
@@ -204,80 +195,39 @@ class Http1Server:
         self._searched = 0
         self._buffer = b""
         head = bytes(buffer[:end])
+        rest = bytes(buffer[end:])
         incoming = read_plain_head(head, self._settings, self.client, self.scheme)
         if incoming is None:
             incoming = read_head(head, self._settings, self.client, self.scheme)
         self._incoming = incoming
-        rest = bytes(buffer[end:])
         if not incoming.length:
-            self._buffer = rest
-            return self._whole(incoming, b"")
+            self._buffer = bytearray(rest) or b""
+            return self._whole(b"")
         if incoming.expects_continue and not rest:
             self._output += b"HTTP/1.1 100 Continue\r\n\r\n"
         self.phase = Phase.BODY
-        self._body = bytearray()
+        self._body = (
+            SizedBody(incoming.length) if incoming.chunks is None else ChunkedBody(incoming.chunks, self._settings)
+        )
         return self._read_body(rest)
 
     def _read_body(self, data: bytes) -> list[HttpEvent]:
-        incoming = self._incoming
         body = self._body
-        assert incoming is not None
         assert body is not None
-        if incoming.length == CHUNKED:
-            return self._read_chunks(incoming, body, data)
-        missing = incoming.length - len(body)
-        body += data[:missing]
-        if len(data) < missing:
+        rest = body.feed(data)
+        if rest is None:
             return []
-        self._buffer = data[missing:]
-        return self._whole(incoming, bytes(body))
+        self._buffer = bytearray(rest) or b""
+        return self._whole(bytes(body.data))
 
-    def _read_chunks(self, incoming: Incoming, body: bytearray, data: bytes) -> list[HttpEvent]:
-        reader = incoming.chunks
-        assert reader is not None
-        window = self._tail + data
-        self._overhead += len(data)
-        if data:
-            reader.receive_data(data)
-        limit = body_limit(self._settings)
-        while True:
-            try:
-                event = reader.next_event()
-            except h11.RemoteProtocolError:
-                raise Refused(400, "bad_request", "The chunks of the body are malformed.") from None
-            if isinstance(event, h11.Data):
-                self._chunks += event.chunk_start
-                if self._chunks > self._settings.max_chunks:
-                    most = self._settings.max_chunks
-                    raise Refused(413, "max_chunks", f"The body has more than {most} chunks (max_chunks).")
-                body += event.data
-                self._overhead -= len(event.data)
-                if limit is not None and len(body) > limit:
-                    raise too_large(self._settings)
-                continue
-            break
-        if isinstance(event, h11.EndOfMessage):
-            rest = reader.trailing_data[0]
-            self._overhead -= len(rest)
-            # h11 lets a bare LF end the trailers; a proxy in front may think the body goes on.
-            if not window[: len(window) - len(rest)].endswith(b"\r\n\r\n"):
-                raise Refused(400, "bad_request", "Lines must end in CR LF.")
-            self._buffer = rest
-        if self._overhead > self._settings.max_head_size + _CHUNK_OVERHEAD * self._settings.max_chunks:
-            raise Refused(431, "max_head_size", "Chunk extensions and trailers are too long (max_head_size).")
-        if isinstance(event, h11.EndOfMessage):
-            return self._whole(incoming, bytes(body))
-        self._tail = window[-3:]
-        return []
-
-    def _whole(self, incoming: Incoming, body: bytes) -> list[HttpEvent]:
+    def _whole(self, body: bytes) -> list[HttpEvent]:
+        incoming = self._incoming
+        assert incoming is not None
         request = incoming.request
         request.body = body
         incoming.chunks = None
         self._body = None
-        self._chunks = self._overhead = 0
-        self._tail = b""
-        if incoming.websocket_key is not None:
+        if incoming.websocket_key is not None or self._draining:
             incoming.keep_alive = False  # if it is refused, what came behind it may be frames, not requests
         self._answer = Answer(incoming)
         self.phase = Phase.ANSWERING
@@ -303,12 +253,11 @@ class Http1Server:
 
     def drain(self) -> None:
         """Take no further request: between two the connection is `closing` now, else after the answer."""
+        self._draining = True
         if self.phase is Phase.IDLE:
             self._finish()
         elif self._answer is not None:
             self._answer.keep_alive = False
-        elif self._incoming is not None:
-            self._incoming.keep_alive = False
 
     # Sending ------------------------------------------------------------------------------------
 
@@ -353,6 +302,8 @@ class Http1Server:
         self._socket = socket
         self.websocket = True
         self.phase = Phase.WEBSOCKET
+        if self.refused is not None:  # some of its first frames were dropped, so nothing can be made of the rest
+            output += socket.send((End(1008, "Too much was sent before the WebSocket was open."),))
         if socket.state:
             self._follow(socket)
         return output

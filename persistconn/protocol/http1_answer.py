@@ -145,8 +145,7 @@ def _head_bytes(status: int, reason: str, headers: RawHeaders) -> tuple[bytes, b
             raise LocalProtocolError(f"leave {name.decode()} out: how the body is framed is decided here")
         if key == b"connection":
             closes = closes or b"close" in value.lower()
-            if status != 101:
-                continue
+            continue
         lines.append(name + b": " + value)
     return b"\r\n".join(lines) + b"\r\n", closes
 

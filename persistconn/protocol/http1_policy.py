@@ -113,16 +113,17 @@ def read_head(head: bytes, settings: Settings, client: tuple[str, int] | None, s
         if _HEADER_LINE.fullmatch(line) is None:
             raise _bad("A header line is malformed.")
     reader = h11.Connection(h11.SERVER, max_incomplete_event_size=settings.max_head_size)
+    reader.receive_data(head)
     try:
-        # h11 joins or drops repeated Content-Length, so it is counted in the lines as they came.
-        lengths = sum(line[:15].lower() == b"content-length:" for line in lines[1:])
-        reader.receive_data(head)
         parsed = reader.next_event()
     except h11.RemoteProtocolError as error:
-        raise Refused(error.error_status_hint, "bad_request", "The request is malformed.") from None
+        # What it still finds (no Host or two, an unknown transfer coding) it says without quoting the peer.
+        raise Refused(error.error_status_hint, "bad_request", f"{error}.") from None
     assert isinstance(parsed, h11.Request)  # the head is complete
+    # h11 joins a repeated Content-Length, so it is judged by the lines as they came.
+    lengths = [line[15:].strip(b" \t") for line in lines[1:] if line[:15].lower() == b"content-length:"]
     fields = _Fields(list(parsed.headers))
-    target = _check_host(target, fields, minor)
+    target = _check_host(target, fields)
     incoming = Incoming(_request(parsed.method, target, tuple(fields.items), client, scheme), http_1_0=minor == 0)
     _read_framing(incoming, fields, lengths, settings)
     _read_connection(incoming, fields)
@@ -171,11 +172,9 @@ def _check_request_line(line: bytes) -> tuple[bytes, int]:
     return target, int(minor)
 
 
-def _check_host(target: bytes, fields: _Fields, minor: int) -> bytes:
-    """Exactly one Host (RFC 9112 §3.2); the authority of an absolute target takes its place (§3.2.2)."""
+def _check_host(target: bytes, fields: _Fields) -> bytes:
+    """The target as a path; the authority of an absolute one takes the place of Host (RFC 9112 §3.2.2)."""
     hosts = fields.all(b"host")
-    if len(hosts) > 1 or (minor == 1 and not hosts):
-        raise _bad("There must be exactly one Host header.")
     absolute = _ABSOLUTE.fullmatch(target)
     if absolute is not None:
         hosts = [absolute[1]]
@@ -187,16 +186,16 @@ def _check_host(target: bytes, fields: _Fields, minor: int) -> bytes:
     return target
 
 
-def _read_framing(incoming: Incoming, fields: _Fields, lengths: int, settings: Settings) -> None:
+def _read_framing(incoming: Incoming, fields: _Fields, lengths: list[bytes], settings: Settings) -> None:
     """How long the body is (RFC 9112 §6.3), refusing whatever another reader might see differently."""
     encodings = fields.all(b"transfer-encoding")
     if encodings:
-        if incoming.http_1_0 or lengths or len(encodings) > 1:
+        if incoming.http_1_0 or lengths:
             raise _bad("Transfer-Encoding must come alone, and in HTTP/1.1.")
         incoming.length = CHUNKED
     elif lengths:
-        value = fields.all(b"content-length")[0]
-        if lengths > 1 or not value.isdigit():
+        value = lengths[0]
+        if len(lengths) > 1 or not value.isdigit():
             raise _bad("There must be one Content-Length of digits.")
         limit = body_limit(settings)
         if len(value) > _MOST_LENGTH_DIGITS or (limit is not None and int(value) > limit):
