@@ -51,11 +51,16 @@ async def open_tasks() -> AsyncIterator[Tasks]:
         finally:
             await tasks.cancel()
     else:
+        failure: Exception | None = None
         async with anyio.create_task_group() as group:
             try:
                 yield _TrioTasks(group)
+            except Exception as error:  # as on asyncio: the caller's own, not a group with one member
+                failure = error
             finally:
                 group.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
 
 
 async def _logged(function: Callable[..., Awaitable[object]], args: tuple[Any, ...]) -> None:

@@ -62,20 +62,26 @@ class Lifecycle:
         self._arm_absence(session)
         return session
 
-    def begin(self, session: Session) -> None:
-        """Tell the application of the connection, unless it has been told."""
+    def begin(self, session: Session, request: Request) -> None:
+        """Tell the application of the connection that `request` began, unless it has been told."""
         if session.app is App.UNBORN:
             session.tell(AppInput.BEGIN)
-            self._queue(session, Connected(session.id, session.route, session.request))
+            self._queue(session, Connected(session.id, session.route, request))
 
-    def adopt(self, session: Session, groups: tuple[str, ...]) -> None:
-        """Tell the application of a connection that began elsewhere, with the groups it says it is in."""
+    def adopt(self, session: Session, groups: tuple[str, ...] | None) -> None:
+        """Tell the application of a connection that began elsewhere, with the groups it says it is in (None: yet)."""
         session.tell(AppInput.BEGIN)
+        session.owes_groups = groups is None
         if groups:
-            self._queue(session, Rejoining(session.id, session.route, session.request, groups))
+            self.rejoin(session, groups)
         self._queue(
             session, Reconnected(session.id, session.route, session.request, recovered=False, missed=None, adopted=True)
         )
+
+    def rejoin(self, session: Session, groups: tuple[str, ...]) -> None:
+        """Ask the application which of its groups an adopted connection is to have here."""
+        session.owes_groups = False
+        self._queue(session, Rejoining(session.id, session.route, session.request, groups))
 
     # The link -----------------------------------------------------------------------------------
 
@@ -188,7 +194,7 @@ class Lifecycle:
 
     def receive(self, session: Session, exchange: Exchange, data: str | bytes) -> None:
         """A message for the application, which hears of the connection first if it has not yet."""
-        self.begin(session)
+        self.begin(session, session.request)
         self._queue(session, Received(session.id, data, exchange))
         if self.is_full(session):
             exchange.paused = True

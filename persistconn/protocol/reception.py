@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ..bus.post import Payload
-from ..bus.topics import Topics
+from ..bus.topics import Topics, groups_of
 from ..errors import ConfigurationError, RemoteProtocolError
 from ..settings import Settings
 from ..wire import classic
@@ -244,7 +244,7 @@ class Reception:
         self._delivery.answer(exchange, (head, *framing.opening, last, End()))
 
     def _start(self, exchange: Exchange, session: Session, extra: RawHeaders) -> None:
-        self._lifecycle.begin(session)
+        self._lifecycle.begin(session, exchange.request)
         exchange.session = session
         if session.app is App.STARTING:
             if session.starts is None:
@@ -266,7 +266,7 @@ class Reception:
 
     def _send(self, exchange: Exchange, session: Session, intent: Send, adopted: bool, extra: RawHeaders) -> None:
         if adopted:
-            self._adopt(session, None)
+            self._lifecycle.adopt(session, None)
         if self._lifecycle.is_full(session):
             self._lifecycle.reactions["inbox_messages"] += 1
             text = f"More than {self._settings.inbox_messages} messages wait to be dealt with (inbox_messages)."
@@ -302,7 +302,14 @@ class Reception:
             self._adopt(session, token)
         else:
             self._resume(session, intent)
-        known = token is not None and token.version == session.groups_version
+        if session.owes_groups and token is not None and token.groups:
+            self._lifecycle.rejoin(session, token.groups)
+        # The version alone will not do: a token of another process may have the same.
+        known = (
+            token is not None
+            and token.version == session.groups_version
+            and set(token.groups) == set(groups_of(session, session.route))
+        )
         if session.groups_version and not known and not self._has_confirmed(session, intent.cursor):
             session.due |= Due.GROUPS
         self._lifecycle.attach(session, exchange, intent.framing, extra)
@@ -328,7 +335,7 @@ class Reception:
             session.position = self._quoted(session, intent.cursor, session.origin)
             session.due |= Due.INIT
             if not session.traits.needs_start:
-                self._lifecycle.begin(session)
+                self._lifecycle.begin(session, session.request)
             return
         session.due |= Due.INIT
         if session.told < 0:  # `/start` came before its transport
@@ -349,7 +356,7 @@ class Reception:
         if intent.kind == "poll":
             return
         if session.app is App.UNBORN:
-            self._lifecycle.begin(session)
+            self._lifecycle.begin(session, session.request)
             return
         missed = self._topics.account(session)
         if intent.cursor is None or (quoted is None):
