@@ -1,19 +1,18 @@
 """One TCP connection: bytes in, requests and messages to the host, pieces out, and how long each may take.
 
-A stream driver subclasses `Channel` and provides six short methods about its kind of socket. All else is here,
-so that three drivers cannot disagree. Nothing in this file waits: the drivers call it, and it calls the host.
+A stream driver subclasses `Channel` and provides the six methods of `Stream`. All else is here, so that three
+drivers cannot disagree. Nothing in this file waits: the drivers call it, and it calls the host.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from enum import Enum
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 from ..protocol.http1 import Closed, Http1Server, Phase, Pong
 from ..wire.http import End, Head, Message, Request
+from .stream import Stream
 
 if TYPE_CHECKING:
     from ..protocol.exchange import Exchange
@@ -27,45 +26,25 @@ PACE: Final = 16_384
 REPLIES: Final = 65_536
 """A peer that has this much unread and still makes us answer (pings, bad requests) is cut."""
 
+# How far the end of a channel has come.
+OPEN: Final = 0
+LEAVING: Final = 1
+"""Our half is closed, or will be when the backlog has left; what the peer still says is thrown away. Closing the
+whole socket at once would reset it, and a reset can overtake the answer (RFC 9112 §9.6)."""
+GONE: Final = 2
 
-class Stage(Enum):
-    """How far the end of a channel has come."""
-
-    OPEN = "open"
-    LEAVING = "leaving"
-    """Our half is closed, or will be when the backlog has left; what the peer still says is thrown away. Closing
-    the whole socket at once would reset it, and a reset can overtake the answer (RFC 9112 §9.6)."""
-    GONE = "gone"
+UNFINISHED: Final = (Phase.IDLE, Phase.HEAD, Phase.BODY)
 
 
-class Channel(ABC):
-    """One TCP connection, and the host's `Link` for the exchange on it.
+class Channel(Stream):
+    """One TCP connection, and the host's `Link` for the exchange on it."""
 
-    The stream calls `data_received`, `eof_received`, `connection_lost` (exactly once, last) and `write_ready`.
-    """
-
+    # fmt: off
     __slots__ = (
-        "_began",
-        "_eof",
-        "_exchange",
-        "_feed_again",
-        "_feeding",
-        "_host",
-        "_mark",
-        "_opening",
-        "_phase",
-        "_reading",
-        "_request",
-        "_sent",
-        "_stage",
-        "_state",
-        "_status",
-        "_unsent",
-        "_websocket",
-        "client",
-        "deadline",
-        "http",
+        "_began", "_eof", "_exchange", "_feed_again", "_feeding", "_host", "_mark", "_opening", "_phase", "_reading",
+        "_request", "_sent", "_stage", "_state", "_status", "_unsent", "_websocket", "client", "deadline", "http",
     )
+    # fmt: on
 
     def __init__(self, state: ServerState, *, client: tuple[str, int] | None = None, scheme: str = "http") -> None:
         self.client = client
@@ -74,7 +53,7 @@ class Channel(ABC):
         """On the server's clock; `expire` is called soon after. Infinity: none."""
         self._state = state
         self._host = state.host
-        self._stage = Stage.OPEN
+        self._stage: int = OPEN
         self._phase: Phase | None = None
         self._exchange: Exchange | None = None
         self._opening: Request | None = None
@@ -95,43 +74,35 @@ class Channel(ABC):
         state.channels.add(self)
         self._watch()
 
-    # What a stream driver provides --------------------------------------------------------------
-
-    @abstractmethod
-    def write(self, data: bytes) -> bool:
-        """Write without waiting, keeping what does not fit. True: nothing is left. Never raises."""
-
-    @abstractmethod
-    def unwritten(self) -> int:
-        """Bytes that `write` has kept; when they have left, the stream calls `write_ready`."""
-
-    @abstractmethod
-    def finish(self, *, linger: bool) -> None:
-        """When all is written, close our half (and go on reading, if `linger` and it can), or the whole."""
-
-    @abstractmethod
-    def cut(self) -> None:
-        """Reset the connection now; `connection_lost` follows, but not from inside this call."""
-
-    @abstractmethod
-    def pause_reading(self) -> None:
-        """Take no more bytes from the peer."""
-
-    @abstractmethod
-    def resume_reading(self) -> None:
-        """Go on taking bytes from the peer."""
-
     # What the stream tells ----------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
         """Bytes came."""
-        if self._stage is Stage.OPEN and self._feed(data):
+        if self._stage != OPEN:
+            return
+        if not self._websocket:
+            if self._feed(data):
+                self._host.pump()
+            return
+        http = self.http
+        events = http.receive(data)
+        answer = http.data_to_send()
+        if answer:
+            if not self._deal_and_reply(events, answer):
+                return
+        elif events:
+            self._deal(events)
+        if http.closing or http.phase is not self._phase:
+            self._settle()
+        elif self._exchange is not None and self._exchange.paused:
+            self._steer()
+        if events:
             self._host.pump()
 
     def eof_received(self) -> bool:
         """The peer sends no more. True: keep the socket, an answer is still being made; else finish and close."""
         self._eof = True
-        if self._stage is Stage.OPEN and self._opening is not None:
+        if self._stage == OPEN and self._opening is not None:
             return True  # a client that closed its half after the request still wants the answer
         # Nobody can tell a closed half from a closed client, and a held request of a closed client must not
         # take the messages of the next one; so what was not answered at once is lost.
@@ -142,8 +113,8 @@ class Channel(ABC):
 
     def connection_lost(self, exc: Exception | None = None) -> None:
         """The socket is gone, whoever closed it."""
-        if self._stage is not Stage.GONE:
-            self._stage = Stage.GONE
+        if self._stage != GONE:
+            self._stage = GONE
             self.deadline = inf
             self._drop()
             self._state.forget(self)
@@ -151,12 +122,14 @@ class Channel(ABC):
 
     def write_ready(self) -> None:
         """Everything written has left."""
+        if not self._mark and self._stage == OPEN:
+            return  # it was written before `write` returned, so nobody waits for it
         exchange = self._unsent
         self._unsent = None
         self._mark = 0
-        if self._stage is Stage.LEAVING:
+        if self._stage == LEAVING:
             self.deadline = self._state.clock() + self._state.settings.close_timeout
-        elif self._stage is Stage.OPEN:
+        elif self._stage == OPEN:
             self._watch()
             if exchange is not None:
                 self._host.sent(exchange)
@@ -170,7 +143,7 @@ class Channel(ABC):
     def transmit(self, exchange: Exchange, pieces: tuple[Piece, ...]) -> bool:
         """Write `pieces` now. True: all gone. False: `host.sent` will follow, or `host.lost`."""
         if exchange is not self._exchange:
-            if self._opening is None or self._stage is Stage.GONE:
+            if self._opening is None or self._stage == GONE:
                 return True  # it was lost a moment ago: there is nobody to write to
             self._opening = None
             self._exchange = exchange
@@ -189,7 +162,7 @@ class Channel(ABC):
         """Cut, without a word to the host: it knows."""
         self._over(cut=True)
         self._unsent = None
-        if self._stage is not Stage.GONE:
+        if self._stage != GONE:
             self.cut()
 
     def resume(self) -> None:
@@ -209,7 +182,7 @@ class Channel(ABC):
             else:
                 self.deadline = inf
                 self.cut()
-        elif self._stage is not Stage.OPEN or self._phase not in (Phase.IDLE, Phase.HEAD, Phase.BODY):
+        elif self._stage != OPEN or self._phase not in UNFINISHED:
             self.deadline = inf
             self.cut()
         else:
@@ -220,7 +193,7 @@ class Channel(ABC):
 
     def drain(self) -> None:
         """Take no further request: close now, or with the answer that is being made."""
-        if self._stage is Stage.OPEN:
+        if self._stage == OPEN:
             self.http.drain()
             if self.http.closing and not self._mark:
                 self._hang_up()
@@ -232,8 +205,8 @@ class Channel(ABC):
         self.finish(linger=not self._eof)
 
     def _leave(self) -> None:
-        if self._stage is Stage.OPEN:
-            self._stage = Stage.LEAVING
+        if self._stage == OPEN:
+            self._stage = LEAVING
             self._steer()
             settings = self._state.settings
             self._mark = self.unwritten()
@@ -250,12 +223,10 @@ class Channel(ABC):
     def _over(self, *, cut: bool = False) -> None:
         """The exchange has ended: write its line in the access log."""
         self._exchange = None
-        request = self._request
+        request, self._request = self._request, None
         if request is not None:
-            self._request = None
-            log = self._state.log
-            if log.wanted:
-                log.exchange(request, self._status, self._sent, self._state.clock() - self._began, cut=cut)
+            duration = self._state.clock() - self._began
+            self._state.log.exchange(request, self._status, self._sent, duration, cut=cut)
 
     # In -------------------------------------------------------------------------------------
 
@@ -271,24 +242,24 @@ class Channel(ABC):
             while True:
                 events = http.receive(data)
                 answer = http.data_to_send()
-                # Pongs go before what these events cause to be written; a close frame goes behind it.
-                last = bool(events) and type(events[-1]) is Closed
-                if answer and not last and not self._reply(answer):
-                    break
-                if events:
-                    told = True
-                    self._deal(events)
-                if answer and last and not self._reply(answer):
-                    break
-                if not self._feed_again:
+                told = told or bool(events)
+                if not self._deal_and_reply(events, answer) or not self._feed_again:
                     break
                 self._feed_again = False
                 data = b""
         finally:
             self._feeding = False
-        if self._stage is Stage.OPEN:
+        if self._stage == OPEN:
             self._settle()
         return told
+
+    def _deal_and_reply(self, events: Sequence[Any], answer: bytes) -> bool:
+        """Pongs go before what the events cause to be written; a close frame goes behind it. False: it was cut."""
+        last = bool(events) and type(events[-1]) is Closed
+        if answer and not last and not self._reply(answer):
+            return False
+        self._deal(events)
+        return not answer or not last or self._reply(answer)
 
     def _deal(self, events: Sequence[Any]) -> None:
         host = self._host
@@ -327,12 +298,12 @@ class Channel(ABC):
         except Exception:
             self.cut()  # the host answers for the application, so this is a fault of ours: the caller logs it
             raise
-        if self._stage is Stage.GONE:
+        if self._stage == GONE:
             self._host.lost(exchange)
         else:
             self._opened(request, exchange)
             self._host.pump()  # what is answered at once is answered before a closed half counts as a loss
-            if self._eof and self._stage is Stage.OPEN and self._opening is None and not self.eof_received():
+            if self._eof and self._stage == OPEN and self._opening is None and not self.eof_received():
                 self.finish(linger=False)
         self._host.pump()
 
@@ -370,7 +341,7 @@ class Channel(ABC):
     def _steer(self) -> None:
         """Read, or let the peer wait."""
         exchange = self._exchange
-        reading = self._stage is not Stage.OPEN or (
+        reading = self._stage != OPEN or (
             self.http.wants_data
             and not (exchange is not None and exchange.paused)
             and (exchange is not None or self._unsent is None)  # first the old answer, then a new request
@@ -399,7 +370,7 @@ class Channel(ABC):
             self._websocket = True
         else:
             return written
-        if written and self._stage is Stage.OPEN:
+        if written and self._stage == OPEN:
             self._next()
         else:
             self._steer()
@@ -408,8 +379,8 @@ class Channel(ABC):
     def _stall(self, exchange: Exchange | None) -> None:
         if exchange is not None:
             self._unsent = exchange
-        if self._stage is Stage.OPEN and not self._mark:
-            self._mark = self.unwritten()
+        if self._stage == OPEN and not self._mark:
+            self._mark = max(1, self.unwritten())
             self.deadline = self._state.clock() + self._state.settings.write_deadline
 
     def _reply(self, answer: bytes) -> bool:

@@ -69,6 +69,7 @@ def bind(host: str | Sequence[str], port: int, *, backlog: int = 2048) -> list[L
         raise ConfigurationError("host is an empty list: give at least one name or address")
     for attempt in range(BIND_ATTEMPTS):
         listeners: list[Listener] = []
+        name = hosts[0]
         try:
             for name in hosts:
                 listeners += _bind_host(

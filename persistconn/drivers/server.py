@@ -35,6 +35,7 @@ class Application(Protocol):
 
     def running(self) -> AbstractAsyncContextManager[Gateway]:
         """Run the application's host until the block is left."""
+        ...
 
 
 class Server:
@@ -59,7 +60,7 @@ class Server:
         self._listeners = tuple(listeners)
         self._tls = tls
         self._handle_signals = handle_signals
-        self._stream_driver = stream_driver
+        self._stream_driver: StreamDriver | None = stream_driver
         self._refusals = Refusals(self.state.clock, lifetime=self.state.settings.close_timeout)
         self._stop = anyio.Event()
         self._accepting = anyio.CancelScope()

@@ -28,9 +28,11 @@ class Gateway(Protocol):
 
     def open_nowait(self, request: Request, link: Channel, *, pings: bool = False) -> Exchange | None:
         """Begin an exchange now; None when the application has to be awaited first: then use `open`."""
+        ...
 
     async def open(self, request: Request, link: Channel, *, pings: bool = False) -> Exchange:
         """Begin an exchange; its answer comes through `link.transmit`, perhaps before this returns."""
+        ...
 
     def receive(self, exchange: Exchange, data: str | bytes) -> None:
         """A WebSocket message came."""
@@ -46,6 +48,7 @@ class Gateway(Protocol):
 
     def pump(self) -> object:
         """Do what has become due; writes happen in here, through `transmit`."""
+        ...
 
     def drain(self) -> None:
         """Tell every client to come back later, and take no new ones."""

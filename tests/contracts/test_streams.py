@@ -38,8 +38,9 @@ async def test_one_connection_carries_many_requests(driver: StreamDriver | None)
     assert not [word for word, _ in host.told if word == "lost"]
 
 
-async def test_pipelined_requests_are_answered_in_order(driver: StreamDriver | None) -> None:
-    host = FakeHost()
+@pytest.mark.parametrize("eager", [False, True])
+async def test_pipelined_requests_are_answered_in_order(driver: StreamDriver | None, eager: bool) -> None:
+    host = FakeHost(eager=eager)
     async with serving(host, stream_driver=driver) as server, connected(server) as peer:
         host.gate.set()
         request = "POST {} HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n{}"
@@ -140,8 +141,11 @@ async def test_a_websocket_echoes_whatever_the_bursts(driver: StreamDriver | Non
         await host.heard("pong")
 
 
-async def test_messages_behind_the_upgrade_request_wait_for_the_answer(driver: StreamDriver | None) -> None:
-    host = FakeHost()
+@pytest.mark.parametrize("eager", [False, True])
+async def test_messages_behind_the_upgrade_request_wait_for_the_answer(
+    driver: StreamDriver | None, eager: bool
+) -> None:
+    host = FakeHost(eager=eager)
     async with serving(host, stream_driver=driver) as server:
         for path in (b"/ws", b"/later"):
             async with connected(server) as impatient:
@@ -190,8 +194,9 @@ async def test_a_broken_frame_ends_the_websocket(driver: StreamDriver | None) ->
         assert await peer.rest() == b""
 
 
-async def test_malformed_requests_are_told_so(driver: StreamDriver | None) -> None:
-    async with serving(FakeHost(), stream_driver=driver) as server, connected(server) as peer:
+@pytest.mark.parametrize("eager", [False, True])
+async def test_malformed_requests_are_told_so(driver: StreamDriver | None, eager: bool) -> None:
+    async with serving(FakeHost(eager=eager), stream_driver=driver) as server, connected(server) as peer:
         await peer.send(b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\nNONSENSE\r\n\r\n")
         assert await peer.response() == (200, b"hello")
         status, text = await peer.response()

@@ -79,6 +79,7 @@ class AnyioChannel(Channel):
                 if not self.eof_received():
                     self.finish(linger=False)
                 await anyio.sleep_forever()  # until the writer has closed, or `cut`
+                return
             except BROKEN:
                 return
             self.data_received(data)
@@ -119,13 +120,16 @@ class AnyioChannel(Channel):
                 self._backlog_size -= len(part)
 
     async def _finish(self, *, linger: bool) -> None:
-        if linger:
+        stream = self._stream
+        if linger and isinstance(stream, TLSStream):
             try:
-                await self._stream.send_eof()
-                return
-            except NotImplementedError:
-                pass  # TLS has no half-close: say goodbye and close
-        await self._stream.aclose()
+                await stream.unwrap()
+            except anyio.BusyResourceError:
+                return  # our goodbye has left; the reading task waits for the peer's
+        elif linger:
+            await stream.send_eof()
+            return
+        await stream.aclose()
         self._end()
 
     def unwritten(self) -> int:
@@ -171,7 +175,7 @@ async def serve_tls(state: ServerState, sock: socket.socket, client: Address, tl
     state.connecting += 1
     try:
         with anyio.fail_after(state.settings.head_timeout):
-            secure = await TLSStream.wrap(stream, server_side=True, ssl_context=tls, standard_compatible=False)
+            secure = await TLSStream.wrap(stream, server_side=True, ssl_context=tls)
     except (*BROKEN, TimeoutError, anyio.EndOfStream) as error:
         state.log.refused(client, f"no connection: {error}")
         await anyio.aclose_forcefully(stream)
