@@ -123,15 +123,26 @@ class Http1Server:
 
     def data_to_send(self) -> bytes:
         """What `receive` caused: refusals, `100 Continue`, pongs, close frames. Fetch it after each `receive`."""
-        output, self._output = self._output, b""
+        output = self._output
+        if output:
+            self._output = b""
         return output
 
     # Receiving ----------------------------------------------------------------------------------
 
     def receive(self, data: bytes) -> list[HttpEvent]:
         """Whole requests (one at most, for the next is looked at after this one's End), or what a WebSocket says."""
-        if self._socket is not None:
-            return self._receive_frames(data)
+        socket = self._socket
+        if socket is not None:
+            if self._buffer:
+                data = bytes(self._buffer) + data
+                self._buffer = b""
+            heard: list[HttpEvent] = socket.receive(data)  # type: ignore[assignment]  # a new list of a narrower kind
+            if socket.output:
+                self._output += socket.data_to_send()
+            if socket.state:
+                self._follow(socket)
+            return heard
         if self.closing:
             return []
         if self.phase is Phase.ANSWERING:
@@ -144,19 +155,6 @@ class Http1Server:
         except Refused as refused:
             self._refuse(refused)
             return []
-
-    def _receive_frames(self, data: bytes) -> list[HttpEvent]:
-        socket = self._socket
-        assert socket is not None
-        if self._buffer:
-            data = bytes(self._buffer) + data
-            self._buffer = b""
-        events: list[HttpEvent] = socket.receive(data)  # type: ignore[assignment]  # a fresh list of a narrower kind
-        if socket.output:
-            self._output += socket.data_to_send()
-        if socket.state:
-            self._follow(socket)
-        return events
 
     def _follow(self, socket: WebSocket) -> None:
         self.refused = self.refused or socket.refused

@@ -125,7 +125,7 @@ class WebSocket:
         self.state = _OPEN
         """False while open; see `closing` and `closed`."""
         self.refused: str | None = None
-        """The setting by which the peer was cut, for a metric."""
+        """The setting or rule by which the peer was cut, for a metric."""
         self._engine: Connection | None = None
         """Exists while a message has begun and not ended."""
         self._message: Any = None
@@ -153,7 +153,9 @@ class WebSocket:
 
     def data_to_send(self) -> bytes:
         """What `receive` caused: pongs and the close frame."""
-        output, self.output = self.output, b""
+        output = self.output
+        if output:
+            self.output = b""
         return output
 
     # Receiving ----------------------------------------------------------------------------------
@@ -192,7 +194,7 @@ class WebSocket:
                     try:
                         events.append(str(payload, "utf-8"))
                     except UnicodeDecodeError as error:
-                        self._fail(1007, f"A text message is not UTF-8: {error.reason}.", events)
+                        self._fail(1007, "bad_text", f"A text message is not UTF-8: {error.reason}", events)
                     continue
             at = self._any_frame(data, at, events)
         if self.state:
@@ -215,9 +217,7 @@ class WebSocket:
                 return end
             if not self._control_allowed():
                 limit = self._settings.max_control_frames
-                self._exceeded(
-                    1008, "max_control_frames", f"More than {limit} control frames without a message", events
-                )
+                self._fail(1008, "max_control_frames", f"More than {limit} control frames without a message", events)
                 return at
             if first in (_PING, _PONG) and start == at + 6:
                 payload = unmask(data[at + 2 : start], data[start:stop])
@@ -252,10 +252,10 @@ class WebSocket:
         self._size += size
         if settings.max_message_size is not None and self._size > settings.max_message_size:
             limit = settings.max_message_size
-            self._exceeded(1009, "max_message_size", f"The message is larger than {limit} bytes", events)
+            self._fail(1009, "max_message_size", f"The message is larger than {limit} bytes", events)
         elif self._fragments > settings.max_fragments:
             limit = settings.max_fragments
-            self._exceeded(1008, "max_fragments", f"The message has more than {limit} fragments", events)
+            self._fail(1008, "max_fragments", f"The message has more than {limit} fragments", events)
         return not self.state
 
     def _feed(self, data: bytes, events: list[SocketEvent]) -> None:
@@ -285,14 +285,13 @@ class WebSocket:
             self._forget_message()
             self.state = _CLOSED
         else:
-            self._fail(code, f"{event.reason}.", events)
+            rule = "bad_text" if code == CloseReason.INVALID_FRAME_PAYLOAD_DATA else "bad_frame"
+            self._fail(code, rule, event.reason or "", events)
 
-    def _exceeded(self, code: int, setting: str, what: str, events: list[SocketEvent]) -> None:
-        self.refused = setting
-        self._fail(code, f"{what} ({setting}).", events)
-
-    def _fail(self, code: int, reason: str, events: list[SocketEvent]) -> None:
+    def _fail(self, code: int, rule: str, what: str, events: list[SocketEvent]) -> None:
         """Close it for a broken rule. After 1002 the frames cannot be told apart, so nothing more is read."""
+        reason = f"{what} ({rule})."
+        self.refused = rule
         events.append(Closed(code, reason))
         self.output += _close_frame(code, reason)
         self._forget_message()
