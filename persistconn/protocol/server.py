@@ -170,8 +170,11 @@ class ServerEndpoint:
         self._at(now)
         session = self._lifecycle.completed(event)
         if isinstance(event, Rejoining):
-            for name in () if error is not None else event.groups if answer is None else answer:
+            kept = () if error is not None else event.groups if answer is None else answer
+            for name in kept:
                 self._join(session, name)
+            if not kept and session.link is not Link.GONE:  # the client's token must not outlive this answer
+                self._lifecycle.groups_changed(session)
         elif isinstance(event, Connected):
             self._lifecycle.flush()  # what on_connected sent leaves before the answer to /start
             self._reception.started(session, error)

@@ -125,6 +125,7 @@ class Session(Reader):
         "inbox",
         "link",
         "origin",
+        "owes_groups",
         "own",
         "reason",
         "replies",
@@ -162,6 +163,8 @@ class Session(Reader):
         self.groups_version = 0
         self.groups_position = 0
         """Where its groups changed last: a client that quotes this or more knows of it."""
+        self.owes_groups = False
+        """It was adopted because of a `/send`, which names no groups; its next transport will."""
         self.inbox: deque[AppEvent] | None = None
         """Events that wait for the one in flight (rule 3)."""
         self.event: AppEvent | None = None
