@@ -10,6 +10,7 @@ from ..bus.post import Payload
 from ..bus.topics import everyone, group
 from ..wire.http import Chunk, End, Head, Message, Piece, Ping, Request
 from .exchange import Exchange
+from .http1 import Closed, Http1Server, Phase, Pong
 from .outputs import (
     Abandon,
     AppEvent,
@@ -35,6 +36,7 @@ __all__ = [
     "Admission",
     "AppEvent",
     "Chunk",
+    "Closed",
     "Connected",
     "DisconnectReason",
     "Disconnected",
@@ -44,11 +46,14 @@ __all__ = [
     "Exchange",
     "Gap",
     "Head",
+    "Http1Server",
     "Message",
     "Output",
     "Payload",
+    "Phase",
     "Piece",
     "Ping",
+    "Pong",
     "Received",
     "Reconnected",
     "Rejoining",
