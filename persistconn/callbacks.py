@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Protocol
 
 import anyio.to_thread
@@ -22,8 +22,9 @@ _logger = logging.getLogger("persistconn.app")
 class Stepper(Outlet, Protocol):
     """A host: the outlet of connections, and the way their callbacks run."""
 
-    def stepwise(self, callback: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
+    def stepwise(self, callback: Coroutine[Any, Any, Any]) -> Awaitable[Any]:
         """Run a callback in this task; whenever it waits, what it has sent leaves."""
+        ...
 
 
 class Worker:
@@ -102,5 +103,5 @@ class Callbacks:
 
     async def _call(self, function: Callable[..., Any], *args: Any) -> Any:
         if inspect.iscoroutinefunction(function):
-            return await self._host.stepwise(function(*args))  # type: ignore[misc]  # types.coroutine makes it awaitable
-        return await self._host.stepwise(call(function, *args))  # type: ignore[misc]
+            return await self._host.stepwise(function(*args))
+        return await self._host.stepwise(call(function, *args))

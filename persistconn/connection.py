@@ -61,21 +61,27 @@ class Outlet(Protocol):
 
     def send(self, ids: Sequence[str], payload: Payload) -> Nothing:
         """Post to connections; to a single one, wait while it is too far behind. Unknown ids are no error."""
+        ...
 
     def publish(self, topic: str, payload: Payload, exclude: frozenset[str]) -> Nothing:
         """Post to a topic; waits for nobody."""
+        ...
 
     def join(self, connection_id: str, name: str) -> Nothing:
         """Put a connection into a group of its route."""
+        ...
 
     def leave(self, connection_id: str, name: str) -> Nothing:
         """Take it out."""
+        ...
 
     def close(self, connection_id: str, reason: str, allow_reconnect: bool) -> Nothing:
         """End a connection, or only its transport."""
+        ...
 
     def send_to(self, connection: Connection, payload: Payload) -> Nothing:
         """Like `send`; ConnectionClosed when the connection has ended."""
+        ...
 
     def start_soon(self, connection: Connection, function: Callable[..., Awaitable[object]], *args: Any) -> None:
         """Run a task that ends with the connection."""
@@ -244,7 +250,7 @@ class PersistentConnection:
     """Give `on_received` always the text; else the JSON value where the whole text is one. (The wire cannot
     tell the text `"123"` from the number 123.)"""
 
-    _outlet: Outlet = _Unmounted()  # type: ignore[assignment]  # says what to do, whatever is asked of it
+    _outlet: Outlet = _Unmounted()  # pyright: ignore[reportAssignmentType]  # says what to do, whatever is asked of it
     _route: str = ""
 
     # Override these -----------------------------------------------------------------------------

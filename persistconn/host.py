@@ -46,6 +46,7 @@ class Link(Protocol):
 
     def transmit(self, exchange: Exchange, pieces: tuple[Piece, ...]) -> bool:
         """Write without waiting. True: the system has it all. False: `host.sent` will be called."""
+        ...
 
     def abandon(self) -> None:
         """Cut now."""
@@ -72,7 +73,7 @@ class Host:
         self._is_open = is_open
         self._answer_page = answer_page
         self._clock = clock
-        self._callbacks = Callbacks(routes, self)
+        self._callbacks = Callbacks(routes, self)  # type: ignore[arg-type]  # types.coroutine makes it awaitable
         self._workers: dict[str, Worker] = {}
         self._tasks: Tasks | None = None
         self._thread: int | None = None

@@ -36,9 +36,11 @@ class Tasks(Protocol):
 
     def spawn(self, function: Callable[..., Awaitable[object]], *args: Any) -> Callable[[], None]:
         """Run `function(*args)` in a task; what is given back cancels it. An exception of it is logged."""
+        ...
 
     def parking(self) -> Parking:
         """A new place to wait."""
+        ...
 
 
 @asynccontextmanager

@@ -196,8 +196,8 @@ def demo_app() -> App:
 class _Announcement:
     """Told by `serve` that it listens: only then is there something to open."""
 
-    def started(self, server: Any = None) -> None:
-        for address in server.addresses:
+    def started(self, value: Any = None) -> None:
+        for address in value.addresses:
             host, port = address[:2]
             shown = f"[{host}]" if ":" in host else host
             click.echo(f"The demo is at http://{shown}:{port}/ (open it in two windows; Ctrl+C ends it)")

@@ -120,9 +120,9 @@ class _Announcement:
     def __init__(self, given: Options) -> None:
         self._given = given
 
-    def started(self, server: Any = None) -> None:
+    def started(self, value: Any = None) -> None:
         if not self._given.fd:
-            _announce(self._given, server.addresses)
+            _announce(self._given, value.addresses)
 
 
 def _announce(given: Options, addresses: Sequence[tuple[str, int] | str]) -> None:
