@@ -1,0 +1,140 @@
+"""One browser for all, a server process for each backend; what is missing skips (or fails, where it is required)."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .browser import TRANSPORTS, ChatPage
+from .harness import ServerProcess
+from .proxy import Proxy
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.interop)
+
+
+@pytest.fixture(scope="package", params=("asyncio", "trio"))
+def backend(request: pytest.FixtureRequest) -> str:
+    if importlib.util.find_spec(request.param) is None:
+        pytest.skip(f"{request.param} is not installed")
+    return str(request.param)
+
+
+@pytest.fixture(params=TRANSPORTS)
+def transport(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="package")
+def node_modules() -> Path:
+    modules = HERE / "node_modules"
+    if not (modules / "signalr").is_dir():
+        pytest.skip("no node_modules: run `npm ci` in tests/interop")
+    return modules
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    if not CHROMIUM.exists():
+        pytest.skip(f"{CHROMIUM} is not there: install Debian's package chromium")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="package")
+def server(backend: str, node_modules: Path) -> Iterator[ServerProcess]:
+    """With default settings."""
+    server = ServerProcess(backend)
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="package")
+def impatient_server(backend: str, server: ServerProcess) -> Iterator[ServerProcess]:
+    """With the shortest time-outs there may be, JSONP, and open to pages of `server`."""
+    impatient = ServerProcess(
+        backend,
+        settings={
+            "disconnect_timeout": 6,
+            "disconnect_threshold": 0,
+            "keep_alive": 2,
+            "transport_connect_timeout": 1.5,
+            "jsonp": True,
+        },
+        allowed_origins=[server.origin],
+    )
+    yield impatient
+    impatient.close()
+
+
+@pytest.fixture(autouse=True)
+def no_server_errors(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a server logs as an error fails the test during which it did."""
+    names = ("server", "impatient_server", "mortal_server")
+    servers = [request.getfixturevalue(name) for name in names if name in request.fixturenames]
+    marks = [each.mark() for each in servers]
+    yield
+    for each, mark in zip(servers, marks, strict=True):
+        assert each.events("error", since=mark) == []
+
+
+@pytest.fixture
+def mortal_server(backend: str, node_modules: Path) -> Iterator[ServerProcess]:
+    """For a test that ends it and starts it again. A page with a forever frame sees nothing of that but silence."""
+    server = ServerProcess(backend, settings={"keep_alive": 2})
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def open_page(browser: Browser) -> Iterator[Callable[..., ChatPage]]:
+    """Opens a page of an origin; all are closed when the test is over."""
+    pages: list[ChatPage] = []
+
+    def open_page(origin: str, **options: str) -> ChatPage:
+        pages.append(ChatPage(browser, origin, **options))
+        return pages[-1]
+
+    yield open_page
+    for page in pages:
+        page.close()
+
+
+@pytest.fixture
+def proxy_to() -> Iterator[Callable[..., Proxy]]:
+    """Puts a misbehaving proxy before a port."""
+    proxies: list[Proxy] = []
+
+    def proxy_to(port: int, **options: bool) -> Proxy:
+        proxies.append(Proxy(port, **options))
+        return proxies[-1]
+
+    yield proxy_to
+    for proxy in proxies:
+        proxy.close()
