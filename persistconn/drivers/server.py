@@ -10,7 +10,8 @@ import ssl
 import threading
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Final, Protocol
+from functools import partial
+from typing import Protocol
 
 import anyio
 from anyio.abc import TaskStatus
@@ -25,9 +26,6 @@ from .streams import StreamDriver, Streams, streams_for
 __all__ = ["Application", "Server", "serve", "tls_context"]
 
 logger = logging.getLogger("persistconn.server")
-
-GRACE: Final = 1.0
-"""How long the rest may take after `drain_timeout`, before everything is cut."""
 
 
 class Application(Protocol):
@@ -64,6 +62,7 @@ class Server:
         self._refusals = Refusals(self.state.clock, lifetime=self.state.settings.close_timeout)
         self._stop = anyio.Event()
         self._accepting = anyio.CancelScope()
+        self._accepting_ended = anyio.Event()
         self._patience = anyio.CancelScope()
 
     @property
@@ -119,8 +118,8 @@ class Server:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._refusals.expire_forever)
                 for listener in self._listeners:
-                    accepting = lambda sock=listener.socket: accept_forever(sock, attach, user_timeout=user_timeout)  # noqa: E731
-                    tasks.start_soon(accepting)
+                    tasks.start_soon(partial(accept_forever, listener.socket, attach, user_timeout=user_timeout))
+        self._accepting_ended.set()
 
     def _close_listeners(self) -> None:
         self._accepting.cancel()
@@ -132,15 +131,14 @@ class Server:
         timeout = state.settings.drain_timeout
         logger.info("shutting down; clients have %g s", timeout)
         self._accepting.cancel()
-        await anyio.lowlevel.checkpoint()  # nobody may be waiting on a socket that is closed
+        await self._accepting_ended.wait()  # nobody may wait on a socket that is closed
         self._close_listeners()
-        with self._patience, anyio.move_on_after(timeout + GRACE):
+        with self._patience, anyio.move_on_after(timeout):
             state.host.drain()
             state.host.pump()
             state.start_draining()
-            with anyio.move_on_after(timeout):
-                await state.host.drained()
-                await state.emptied.wait()
+            await state.host.drained()
+            await state.emptied.wait()
         if state.channels:
             logger.warning("%d connections did not end in time and are cut", len(state.channels))
 
@@ -151,7 +149,7 @@ class Server:
                 task_status.started()
                 async for _ in signals:
                     self.shutdown()
-        except (NotImplementedError, ValueError, RuntimeError):  # a loop or a platform without signals
+        except (NotImplementedError, ValueError):  # a loop or a platform without signals
             task_status.started()
 
 

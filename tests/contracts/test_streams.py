@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import socket
 from contextlib import suppress
+from typing import Any
 
 import anyio
 import pytest
+from anyio.streams.stapled import StapledObjectStream
 from wsproto.events import CloseConnection, Ping, Pong
 
 from persistconn import Settings
-from persistconn.drivers.streams import StreamDriver
+from persistconn.drivers.streams import StreamDriver, reset_on_close
+from persistconn.drivers.streams.anyio import serve_stream
 from persistconn.wire.http import Chunk, End, Message
 from tests.drivers.fake_host import FakeHost
-from tests.drivers.peer import UPGRADE, connected, serving
+from tests.drivers.peer import UPGRADE, Peer, connected, serving
 
 LARGE = 8 * 1024 * 1024
 """More than the kernel's buffers of both ends hold."""
@@ -95,6 +98,21 @@ async def test_a_reset_loses_the_exchange(driver: StreamDriver | None) -> None:
     async with serving(host, stream_driver=driver) as server, connected(server) as peer:
         await peer.upgrade()
         await peer.reset()
+        await host.heard("lost", "/ws")
+
+
+async def test_a_reset_may_be_seen_by_who_writes(driver: StreamDriver | None) -> None:
+    host = FakeHost()
+    async with serving(host, stream_driver=driver) as server:
+        peer = socket.create_connection(server.addresses[0])  # type: ignore[arg-type]  # it has no Unix socket
+        peer.send(UPGRADE % b"/ws")
+        exchange = await host.heard_exchange()
+        assert peer.recv(1000).startswith(b"HTTP/1.1 101 ")
+        reset_on_close(peer)
+        peer.close()
+        for _ in range(3):  # nobody has told the server yet
+            host.put(exchange, Message("anybody?"))
+            host.pump()
         await host.heard("lost", "/ws")
 
 
@@ -363,3 +381,24 @@ async def test_leaving_cuts_what_is_open(driver: StreamDriver | None) -> None:
         for peer in (idle, waiting, deciding):
             await peer.rest()
     assert not host.exchanges
+
+
+async def test_a_stream_in_memory_is_served_too() -> None:
+    host = FakeHost()
+    to_server, from_client = anyio.create_memory_object_stream[bytes](10)
+    to_client, from_server = anyio.create_memory_object_stream[bytes](10)
+    ours: Any = StapledObjectStream(to_client, from_client)
+    theirs: Any = StapledObjectStream(to_server, from_server)
+    async with serving(host) as server:
+        server.state.spawn(serve_stream, server.state, ours)
+        peer = Peer(theirs)
+        assert await peer.get("/hello") == (200, b"hello")
+        await peer.upgrade()
+        await peer.say("in memory")
+        assert await peer.hear() == "in memory"
+        await peer.say("close")
+        assert await peer.hear() == CloseConnection(1000, "bye")
+        await peer.send(peer.frame(CloseConnection(1000)))
+        assert await peer.rest() == b""
+        await theirs.aclose()
+    await ours.aclose()

@@ -6,6 +6,7 @@ from collections import deque
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 
 from persistconn import Settings
 from persistconn.protocol.exchange import Exchange
@@ -130,6 +131,12 @@ class FakeHost:
                 if told == word and (what is None or about == what):
                     return about
             await self._news.wait()
+
+    async def heard_exchange(self) -> Exchange:
+        """The only exchange, once its answer has begun."""
+        while len(self.exchanges) != 1 or self._waiting or self._in_flight:
+            await anyio.lowlevel.checkpoint()
+        return self.the_exchange()
 
     def the_exchange(self) -> Exchange:
         (exchange,) = self.exchanges

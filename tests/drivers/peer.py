@@ -19,7 +19,7 @@ from persistconn.drivers.server import Server
 from persistconn.drivers.streams import StreamDriver
 from tests.drivers.fake_host import FakeHost
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 UPGRADE = (
     b"GET %s HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
@@ -65,7 +65,7 @@ class Peer:
         return taken
 
     async def rest(self) -> bytes:
-        """All that comes until the server closes, well (or with a reset, which hides nothing that was read)."""
+        """All that comes until the server closes or resets."""
         try:
             while True:
                 await self._more()

@@ -55,7 +55,9 @@ class AsyncioChannel(Channel, asyncio.Protocol):
 
     def unwritten(self) -> int:
         """See Channel."""
-        return 0 if self._writable or self._transport is None else self._transport.get_write_buffer_size()
+        if self._writable or self._transport is None:
+            return 0
+        return max(1, self._transport.get_write_buffer_size())  # under TLS, what waits below is not counted
 
     def finish(self, *, linger: bool) -> None:
         """See Channel. TLS has no half-close here: the transport says goodbye and closes."""
