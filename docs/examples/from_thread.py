@@ -1,0 +1,22 @@
+"""The chat, told things by a thread that has no event loop."""
+
+import sys
+import threading
+
+import anyio
+from chat import app, chat
+
+from persistconn import PersistconnError, serve
+
+
+def read_lines() -> None:
+    for line in sys.stdin:
+        try:
+            app.from_thread.run(chat.broadcast, f"The console says: {line.strip()}")
+        except PersistconnError:
+            return  # the server has stopped
+
+
+if __name__ == "__main__":
+    threading.Thread(target=read_lines, daemon=True).start()
+    anyio.run(serve, app)
