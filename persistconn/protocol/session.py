@@ -85,7 +85,7 @@ JOINT: Final = {
     # (GONE, STARTING) waits for COMPLETED
 }
 
-TIMERS: Final = {
+TIMERS: Final[dict[Link, tuple[str, ...]]] = {
     Link.IDLE: ("disconnect",),
     Link.ATTACHED: ("pulse", "poll", "write"),
     Link.DETACHED: ("disconnect",),
