@@ -105,7 +105,7 @@ export class Connection {
   /** Says goodbye: the server forgets this session. Also good while the page is being closed. */
   stop() {
     if (this.#over) return;
-    const known = this.#token !== null;
+    const known = this.transport !== null;
     this.#end("stopped by this page");
     if (known) {
       this.on.wire("out", "POST abort", "");
@@ -209,9 +209,8 @@ export class Connection {
   }
 
   #url(step, attaching = false) {
-    const fields = { ...this.query, clientProtocol: PROTOCOL };
-    if (this.transport) fields.transport = this.transport;
-    if (this.#token) fields.connectionToken = this.#token;
+    const fields = { clientProtocol: PROTOCOL, ...this.query };
+    if (step !== "negotiate") Object.assign(fields, { transport: this.transport, connectionToken: this.#token });
     if (attaching && this.cursor) fields.messageId = this.cursor;
     if (attaching && this.#groups) fields.groupsToken = this.#groups;
     const url = `${this.base}/${step}?${new URLSearchParams(fields)}`;

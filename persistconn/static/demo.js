@@ -51,9 +51,10 @@ function connect() {
   replaying = null;
   if (run) finish("The connection was changed, so the count ended early.");
   const wanted = document.querySelector("[name=transport]:checked").value;
+  const name = $("name").value || recall();
   const mine = new Connection(new URL("chat", document.baseURI).href, {
     wanted,
-    query: { name: $("name").value || recall() },
+    query: name ? { name } : {},
     on: {
       state: (state, why, again) => mine === connection && showState(state, why, again),
       message: (data) => mine === connection && receive(data),
@@ -82,7 +83,7 @@ function showState(state, why, again) {
   }
   if (state === "disconnected") {
     $("ended-why").textContent = why[0].toUpperCase() + why.slice(1) + ".";
-    if (run) finish(`The session ended: ${why}.`);
+    if (run || replaying) finish(again ? `A new session begins: ${why}.` : `The session is over: ${why}.`);
     if (again) setTimeout(connect, 500);
   }
 }
@@ -219,12 +220,15 @@ function showWire(way, what, text) {
   if (what === "keep-alive") line.bead("in", "quiet");
   if (way === "out") line.bead("out", connection?.state === "connected" ? "sent" : "probe");
   const row = make("li", what === "keep-alive" ? `${way} quiet` : way);
-  const shown = redact(text);
+  const whole = redact(text);
+  const shown = whole.length > 600 ? `${whole.slice(0, 600)}… (${whole.length} characters)` : whole;
+  const body = make("span");
+  for (const part of shown.split(/(?<=[,&?])/)) body.append(part, make("wbr"));   // where a line may be broken
   row.append(
     make("time", "", ((performance.now() - started) / 1000).toFixed(3)),
     make("i", "", { in: "←", out: "→", note: "·" }[way]),
     make("b", "", what),
-    make("span", "", shown.length > 600 ? `${shown.slice(0, 600)}… (${shown.length} characters)` : shown),
+    body,
   );
   if ($("pause").getAttribute("aria-pressed") === "true") {
     held.push(row);

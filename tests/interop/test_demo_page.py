@@ -143,9 +143,9 @@ def test_a_cut_is_recovered_without_loss_on_each_transport(visit: Visit, who: st
         assert verdict.endswith("All 40 numbers are here, once and in order.")
         live, replayed = numbers(page, "live"), numbers(page, "replay")
         assert sorted(live + replayed) == NUMBERS
-        assert replayed == NUMBERS[replayed[0] - 1 : replayed[-1]], "one stretch in the middle"
-        assert replayed[0] in (10, 11, 12)
-        assert int(found[1]) >= len(replayed) >= 5
+        assert replayed == NUMBERS[replayed[0] - 1 : replayed[-1]], "one stretch"
+        assert replayed[0] >= 10
+        assert int(found[1]) >= len(replayed)
         heard(page, f"said after the {who} cut you off")
         page.locator(f"#cut-{who}:enabled").wait_for()
         assert str(page.get_attribute("html", "data-states")).endswith(" connected reconnecting connected")
