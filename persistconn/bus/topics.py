@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 from ..settings import Settings
+from .intervals import Intervals, Spans, overlaps, visible, with_span
 from .post import POST_OVERHEAD, Payload, Post
 
 __all__ = [
     "Batch",
-    "Intervals",
     "Reader",
     "Topic",
     "TopicStatistics",
@@ -26,12 +26,6 @@ __all__ = [
     "group",
     "groups_of",
 ]
-
-Spans: TypeAlias = tuple[tuple[int, int], ...]
-"""Losses that were reported: those after the first position of a pair and up to its second."""
-
-Intervals: TypeAlias = tuple[int, ...]
-"""joined, left, joined, left, … in positions; an odd length means: is a member now."""
 
 _TOMBSTONES_PER_RING = 16
 """Posts beyond the ring that are still counted in a gap, in rings."""
@@ -225,7 +219,7 @@ class Topics:
             for post in reversed(topic.ring):  # from the newest back: the reader is usually near it
                 if post.position <= position:
                     break
-                if _visible(post, intervals, reader.id):
+                if visible(post, intervals, reader.id):
                     newer.append(post)
             newer.reverse()
             posts += newer
@@ -251,7 +245,7 @@ class Topics:
                 if reader.accounted is None:
                     reader.accounted = {}
                 told = reader.accounted.get(topic, ())
-                reader.accounted[topic] = _with_span(told, reader.position, end, topic.forgotten)
+                reader.accounted[topic] = with_span(told, reader.position, end, topic.forgotten)
         return missed
 
     def _missed(self, topic: Topic, intervals: Intervals, reader: Reader) -> int | None:
@@ -260,13 +254,13 @@ class Topics:
         for start, end in told:
             if start <= after < end:
                 after = end
-        if _overlaps(intervals, after, topic.forgotten):
+        if overlaps(intervals, after, topic.forgotten):
             return None
         missed = 0
         for post in reversed(topic.lost or ()):
             if post.position <= after:
                 break
-            if _visible(post, intervals, reader.id):
+            if visible(post, intervals, reader.id):
                 missed += not any(start < post.position <= end for start, end in told)
         return missed
 
@@ -399,37 +393,3 @@ def _position(post: Post) -> int:
 
 def _add(a: int | None, b: int | None) -> int | None:
     return None if a is None or b is None else a + b
-
-
-def _visible(post: Post, intervals: Intervals, reader_id: str) -> bool:
-    """The reader was a member when the post was made, and is not excluded from it."""
-    if post.exclude is not None and reader_id in post.exclude:
-        return False
-    position = post.position
-    last = len(intervals) - 1
-    for i in range(0, len(intervals), 2):
-        if intervals[i] < position and (i == last or position <= intervals[i + 1]):
-            return True
-    return False
-
-
-def _with_span(spans: Spans, start: int, end: int, forgotten: int) -> Spans:
-    """`spans` and one more up to `end`; those that touch become one, and those that nobody can count any more go."""
-    apart: list[tuple[int, int]] = []
-    for earlier, until in spans:
-        if until < start:
-            if until > forgotten:
-                apart.append((earlier, until))
-        else:
-            start = min(start, earlier)
-    return (*apart, (start, max(start, end)))
-
-
-def _overlaps(intervals: Intervals, after: int, until: int) -> bool:
-    """The reader was a member somewhere in the positions after `after`, up to `until`."""
-    last = len(intervals) - 1
-    for i in range(0, len(intervals), 2):
-        left = until if i == last else min(until, intervals[i + 1])
-        if max(intervals[i], after) < left:
-            return True
-    return False
