@@ -7,12 +7,12 @@ time of a future. User code notices nothing: anyio's scopes and task groups work
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Protocol, TypeVar
 
 import anyio
-import sniffio
 
 __all__ = ["Parking", "Tasks", "open_tasks"]
 
@@ -43,10 +43,16 @@ class Tasks(Protocol):
         ...
 
 
+def _runs_trio() -> bool:
+    """Whether this task runs on trio; nobody who does not use trio has to have it."""
+    trio = sys.modules.get("trio")
+    return trio is not None and bool(trio.lowlevel.in_trio_task())
+
+
 @asynccontextmanager
 async def open_tasks() -> AsyncIterator[Tasks]:
     """Own tasks on whichever event loop runs."""
-    if sniffio.current_async_library() == "asyncio":
+    if not _runs_trio():
         tasks = _AsyncioTasks()
         try:
             yield tasks
