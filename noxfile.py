@@ -121,18 +121,23 @@ def interop(session: nox.Session) -> None:
         with session.chdir("tests/interop"):
             session.run_install("npm", "ci", "--no-audit", "--no-fund", external=True)
         installed.touch()
-    if shutil.which("chromium") is None:
-        _install_chromium(session)
+    _need_programs(session)
     session.run("pytest", "tests/interop", *session.posargs)
 
 
-def _install_chromium(session: nox.Session) -> None:
-    """In a container (root, Debian) we may; a person's machine is left alone, and the tests skip with a message."""
-    if hasattr(os, "geteuid") and os.geteuid() == 0 and shutil.which("apt-get"):
-        session.run_install("apt-get", "-qq", "update", external=True)
-        session.run_install("apt-get", "-qq", "install", "-y", "--no-install-recommends", "chromium", external=True)
-    else:
-        skip_or_fail(session, "Chromium is missing: install it, for example `sudo apt-get install chromium`.")
+def _need_programs(session: nox.Session) -> None:
+    """In a container (root, Debian) we install what is missing; a person's machine is left alone, with a message."""
+    path = f"{os.environ.get('PATH', '')}{os.pathsep}/usr/sbin"  # where Debian puts nginx
+    missing = [program for program in ("chromium", "nginx") if shutil.which(program, path=path) is None]
+    if missing and hasattr(os, "geteuid") and os.geteuid() == 0 and shutil.which("apt-get"):
+        quiet = {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}  # RUNLEVEL: install nginx, do not start it
+        session.run_install("apt-get", "-qq", "update", external=True, env=quiet)
+        session.run_install(
+            *("apt-get", "-qq", "install", "-y", "--no-install-recommends", *missing), external=True, env=quiet
+        )
+    elif missing:
+        names = " and ".join(missing)
+        skip_or_fail(session, f"{names} missing: install, for example `sudo apt-get install {' '.join(missing)}`.")
 
 
 @nox.session
