@@ -204,6 +204,10 @@ class Topics:
         """In how many groups of `route` the reader is."""
         return len(groups_of(reader, route))
 
+    def fit_together(self, posts: list[Post]) -> bool:
+        """All of `posts` are still here, and one envelope may hold them."""
+        return len(self._limited(posts, 0).posts) == len(posts) and all(post.payload is not None for post in posts)
+
     def pull(self, reader: Reader) -> Batch:
         """What `reader` has not seen, oldest first, as much as one envelope may hold. Changes nothing."""
         position = reader.position
@@ -239,9 +243,9 @@ class Topics:
         """How many posts are lost to `reader` that were not reported before; from now on, they were."""
         missed: int | None = 0
         for topic, intervals in reader.memberships.items():
-            if topic.head > reader.position and (topic.lost or topic.forgotten > reader.position):
+            end = topic.lost[-1].position if topic.lost else topic.forgotten
+            if end > reader.position:
                 missed = _add(missed, self._missed(topic, intervals, reader))
-                end = topic.lost[-1].position if topic.lost else topic.forgotten
                 if reader.accounted is None:
                     reader.accounted = {}
                 told = reader.accounted.get(topic, ())
@@ -279,11 +283,17 @@ class Topics:
     def trim(self, reader: Reader) -> None:
         """Drop memberships that ended before anything that is still kept: no cursor can show them again."""
         oldest = self._log[0].position if self._log else self.head + 1
+        until = min(oldest - 1, reader.position)
         for topic, intervals in list(reader.memberships.items()):
-            if len(intervals) % 2 == 0 and intervals[-1] < oldest and intervals[-1] <= reader.position:
+            over = 0
+            while over + 1 < len(intervals) and intervals[over + 1] <= until:
+                over += 2
+            if over == len(intervals):
                 del reader.memberships[topic]
                 if reader.accounted is not None:
                     reader.accounted.pop(topic, None)
+            elif over:
+                reader.memberships[topic] = intervals[over:]
 
     # Writing ------------------------------------------------------------------------------------
 

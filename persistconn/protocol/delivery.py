@@ -74,10 +74,15 @@ class Delivery:
         self.look_at(session)
 
     def look_at(self, session: Session) -> None:
-        """Something has changed for `session`: see in the next flush what leaves."""
-        if session.exchange is not None:
-            session.exchange.idle = False
-        self._ready[session] = None
+        """Something has changed for `session`: see in the next flush what leaves, or after `sent`."""
+        exchange = session.exchange
+        if exchange is None:
+            return  # whatever carries it next begins with a look
+        if exchange.in_flight:
+            exchange.behind = True
+        else:
+            exchange.idle = False
+            self._ready[session] = None
 
     def reply(self, session: Session, piece: Piece) -> None:
         """A message of its own, outside envelopes, on a duplex transport."""
@@ -92,6 +97,7 @@ class Delivery:
         """Let `exchange` carry `session`."""
         exchange.framing = framing
         exchange.session = session
+        exchange.pings = exchange.pings and framing.duplex
         exchange.head = Head(framing.head.status, framing.head.headers + extra) if extra else framing.head
         session.exchange = exchange
         self.look_at(session)
@@ -112,8 +118,9 @@ class Delivery:
         batch = self._topics.pull(session)
         session.position = batch.position
         last: list[Piece] = []
-        if session.due & (Due.FAREWELL | Due.HINT) or batch.posts:
-            last.append(exchange.framing.frame(self._envelope(session, exchange.framing, batch.posts)))
+        posts = batch.posts if batch.missed == 0 else []  # nothing follows a gap that nobody was told of
+        if session.due & (Due.FAREWELL | Due.HINT) or posts:
+            last.append(exchange.framing.frame(self._envelope(session, exchange.framing, posts)))
         if session.replies:
             last += session.replies
             session.replies = None
@@ -165,10 +172,11 @@ class Delivery:
             if piece is None:
                 continue
             pieces = (*self._head(exchange), piece)
-            if exchange.pings:
+            if exchange.pings and not exchange.paused:  # nobody reads the pongs of a paused one
                 exchange.unanswered += 1
                 if exchange.unanswered in (2, 3):  # the pulse is for the client, the ping for us: half as often
                     pieces = (*pieces, _PING)
+            exchange.behind = not exchange.idle
             self._mark(exchange)
             if exchange.framing.streaming and len(pieces) <= 2:
                 lanes.setdefault(_Same(pieces), []).append(exchange)
@@ -246,7 +254,7 @@ class Delivery:
 
     def _fan_out(self, posts: list[Post], readers: Iterable[Any], after: Aftermath) -> None:
         """Hand the same posts to every idle reader; the loop is what a broadcast costs per connection."""
-        shared = len(posts) <= self._settings.batch_messages and all(post.payload is not None for post in posts)
+        shared = self._topics.fit_together(posts)
         excluded = {id for post in posts if post.exclude is not None for id in post.exclude}
         head = self._topics.head
         lanes: dict[Callable[[bytes], Piece], list[Exchange]] = {}

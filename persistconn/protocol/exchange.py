@@ -61,6 +61,11 @@ class Exchange:
         """Pings since the last sign of life."""
 
     @property
+    def duplex(self) -> bool:
+        """The client's messages come on it too; a request may ask for a WebSocket and not get one."""
+        return self.framing is not None and self.framing.duplex
+
+    @property
     def connection_id(self) -> str | None:
         """The connection it belongs to, once it is known."""
         return self.session.id if self.session is not None else None

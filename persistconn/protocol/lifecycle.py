@@ -67,6 +67,8 @@ class Lifecycle:
         if session.app is App.UNBORN:
             session.tell(AppInput.BEGIN)
             self._queue(session, Connected(session.id, session.route, request))
+            if session.untold != 0:
+                self._queue(session, Gap(session.id, session.untold))
 
     def adopt(self, session: Session, groups: tuple[str, ...] | None) -> None:
         """Tell the application of a connection that began elsewhere, with the groups it says it is in (None: yet)."""
@@ -86,12 +88,11 @@ class Lifecycle:
     # The link -----------------------------------------------------------------------------------
 
     def attach(self, session: Session, exchange: Exchange, framing: Framing, extra: RawHeaders) -> None:
-        """Let `exchange` carry the session; an older one is ended first, and what it did not carry comes here."""
-        if session.exchange is not None:
-            self._delivery.displace(session)
+        """Let `exchange` carry the session, which has no other."""
         self._leave_state(session)
         session.turn(LinkInput.ATTACH)
         self._delivery.attach(session, exchange, framing, extra)
+        exchange.paused = framing.duplex and self.is_full(session)
         now = self._delivery.now
         self.timers.arm(session, "pulse", now + self._pulse)
         if not framing.streaming or self._settings.keep_alive is None:
@@ -260,8 +261,9 @@ class Lifecycle:
             self._caught_up(session)
 
     def _fell_out(self, session: Session, missed: int | None) -> None:
-        if session.app is App.UNBORN:  # nobody to tell
+        if session.app is App.UNBORN:  # told as soon as the application knows the connection
             self._topics.account(session)
+            session.untold = None if missed is None or session.untold is None else session.untold + missed
             self._delivery.look_at(session)
         elif self._settings.slow_policy == "skip":
             self._topics.account(session)

@@ -201,6 +201,7 @@ class Reception:
         id, user = told
         if not classic.same_user(user, request.user):
             raise RemoteProtocolError(classic.USER_CHANGED, status=403)
+        self._lifecycle.flush()  # what was sent before may leave on what is displaced now, or end the connection
         session = self._lifecycle.sessions.get(id)
         if isinstance(intent, Abort):
             self._abort(exchange, id, session, extra)
@@ -218,7 +219,7 @@ class Reception:
             session = self._lifecycle.create(id, route.path, request, user, intent.version.traits)
         match intent:
             case Start():
-                self._start(exchange, session, extra)
+                self._start(exchange, session)
             case Send():
                 self._send(exchange, session, intent, adopted, extra)
             case Attach():
@@ -226,7 +227,6 @@ class Reception:
 
     def _abort(self, exchange: Exchange, id: str, session: Session | None, extra: RawHeaders) -> None:
         if session is not None:
-            self._lifecycle.flush()
             self._lifecycle.hang_up(session, DisconnectReason.closed)
         else:
             self._lifecycle.remember(id, DisconnectReason.closed)
@@ -243,7 +243,7 @@ class Reception:
         head = Head(framing.head.status, framing.head.headers + extra)
         self._delivery.answer(exchange, (head, *framing.opening, last, End()))
 
-    def _start(self, exchange: Exchange, session: Session, extra: RawHeaders) -> None:
+    def _start(self, exchange: Exchange, session: Session) -> None:
         self._lifecycle.begin(session, exchange.request)
         exchange.session = session
         if session.app is App.STARTING:
@@ -251,18 +251,20 @@ class Reception:
                 session.starts = []
             session.starts.append(exchange)
         else:
-            self._delivery.answer(exchange, json_answer(started(), exchange.request.query.get("callback"), extra))
+            self._answer_start(exchange)
 
     def started(self, session: Session, error: BaseException | None) -> None:
-        """The application has dealt with Connected: the waiting `/start` requests get their answer."""
+        """The application knows the connection: the waiting `/start` requests get their answer."""
         starts, session.starts = session.starts, None
         for exchange in starts or ():
-            extra = self._origins.headers(exchange.request)
             if error is not None:
-                self._delivery.answer(exchange, empty_answer(500, extra))
+                self._delivery.answer(exchange, empty_answer(500, self._origins.headers(exchange.request)))
             else:
-                callback = exchange.request.query.get("callback")
-                self._delivery.answer(exchange, json_answer(started(), callback or None, extra))
+                self._answer_start(exchange)
+
+    def _answer_start(self, exchange: Exchange) -> None:
+        callback = exchange.request.query.get("callback")
+        self._delivery.answer(exchange, json_answer(started(), callback, self._origins.headers(exchange.request)))
 
     def _send(self, exchange: Exchange, session: Session, intent: Send, adopted: bool, extra: RawHeaders) -> None:
         if adopted:
@@ -285,13 +287,12 @@ class Reception:
         elif payload is None:
             self._delivery.answer(exchange, empty_answer(200, extra))
         else:
-            callback = exchange.request.query.get("callback") or None
+            callback = exchange.request.query.get("callback")
             self._delivery.answer(exchange, json_answer(payload.json, callback, extra))
 
     # Transports ---------------------------------------------------------------------------------
 
     def _attach(self, exchange: Exchange, session: Session, intent: Attach, new: bool, extra: RawHeaders) -> None:
-        self._lifecycle.flush()
         if session.exchange is not None:  # the older one ends where it was, before the position goes back
             self._delivery.displace(session)
         session.request = exchange.request
@@ -345,6 +346,7 @@ class Reception:
         else:
             # A browser repeats the request of an event stream as it was, without a position: go on where we
             # stopped writing. What was on the way may be lost, and nobody can know.
+            self._topics.account(session)
             self._lifecycle.reconnected(session, recovered=False, missed=None)
 
     def _resume(self, session: Session, intent: Attach) -> None:

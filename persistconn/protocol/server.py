@@ -17,7 +17,7 @@ from ..wire.tokens import Signer, Tokens, new_epoch
 from .delivery import Delivery
 from .exchange import Exchange
 from .lifecycle import Lifecycle
-from .outputs import AppEvent, Connected, DisconnectReason, Output, Received, Rejoining, Wait
+from .outputs import AppEvent, Connected, DisconnectReason, Output, Received, Reconnected, Rejoining, Wait
 from .reception import ADMITTED, Admission, Reception, Route
 from .session import App, Link, Session
 
@@ -117,7 +117,7 @@ class ServerEndpoint:
         application thinks of the request.
         """
         self._at(now)
-        exchange = Exchange(request, context, pings=pings and request.upgrade)
+        exchange = Exchange(request, context, pings=pings)
         self._reception.open(exchange, admission)
         return exchange
 
@@ -175,12 +175,13 @@ class ServerEndpoint:
                 self._join(session, name)
             if not kept and session.link is not Link.GONE:  # the client's token must not outlive this answer
                 self._lifecycle.groups_changed(session)
-        elif isinstance(event, Connected):
+        elif isinstance(event, Connected | Reconnected):
+            refusal = error if isinstance(event, Connected) else None
             self._lifecycle.flush()  # what on_connected sent leaves before the answer to /start
-            self._reception.started(session, error)
-            if error is not None:
+            self._reception.started(session, refusal)
+            if refusal is not None:
                 self._lifecycle.hang_up(session, DisconnectReason.aborted, _CLOSED)
-        elif isinstance(event, Received) and not event.exchange.request.upgrade and not hold:
+        elif isinstance(event, Received) and not event.exchange.duplex and not hold:
             self._reception.answer_send(event.exchange, None, error)
 
     def reply(self, event: Received, payload: Payload, now: float) -> None:
@@ -190,7 +191,7 @@ class ServerEndpoint:
         """
         self._at(now)
         exchange = event.exchange
-        if not exchange.request.upgrade:
+        if not exchange.duplex:
             self._reception.answer_send(exchange, payload, None)
         elif not exchange.ended and exchange.session is not None and exchange.session.exchange is exchange:
             self._delivery.reply(exchange.session, Message(payload.json, text=True))
@@ -226,22 +227,24 @@ class ServerEndpoint:
         """From now on the connection reads what is sent to the group. An id that is not known is no error."""
         self._at(now)
         session = self._alive(connection_id)
-        if session is not None:
-            self._join(session, group_name)
+        if session is not None and not self._join(session, group_name):
+            raise LocalProtocolError(
+                f"connection {session.id} is in {self.settings.max_groups} groups already (max_groups)"
+            )
 
-    def _join(self, session: Session, name: str) -> None:
+    def _join(self, session: Session, name: str) -> bool:
+        """False: it is in as many groups as it may."""
         if self._delivery.has_news:
             self._lifecycle.flush()  # what was sent before is not for it
         topic = group(session.route, name)
         if session.link is Link.GONE or session in self._topics.readers(topic):
-            return
+            return True
         if self._topics.group_count(session, session.route) >= self.settings.max_groups:
             self._lifecycle.reactions["max_groups"] += 1
-            raise LocalProtocolError(
-                f"connection {session.id} is in {self.settings.max_groups} groups already (max_groups)"
-            )
+            return False
         self._topics.subscribe(session, topic)
         self._lifecycle.groups_changed(session)
+        return True
 
     def leave(self, connection_id: str, group_name: str, now: float) -> None:
         """From now on the connection reads nothing more of the group. Not being in it is no error."""

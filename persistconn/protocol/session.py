@@ -134,6 +134,7 @@ class Session(Reader):
         "starts",
         "told",
         "traits",
+        "untold",
         "user",
     )
 
@@ -165,6 +166,8 @@ class Session(Reader):
         """Where its groups changed last: a client that quotes this or more knows of it."""
         self.owes_groups = False
         """It was adopted because of a `/send`, which names no groups; its next transport will."""
+        self.untold: int | None = 0
+        """What it missed before the application knew of it; None: more than can be counted."""
         self.inbox: deque[AppEvent] | None = None
         """Events that wait for the one in flight (rule 3)."""
         self.event: AppEvent | None = None
