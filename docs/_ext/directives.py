@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import click
 import tables
 from docutils import nodes
-from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
@@ -19,16 +19,25 @@ class Made(SphinxDirective):
     """What they share: tables whose cells are text with `names` in it."""
 
     def table(self, heads: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "made") -> nodes.Node:
-        lines = [".. list-table::", "   :header-rows: 1", f"   :class: {kind}", ""]
-        for row in (heads, *rows):
-            for number, cell in enumerate(row):
-                lines.append(f"   {'*' if number == 0 else ' '} - {cell}")
-        return self.parsed(lines)
+        group = nodes.tgroup("", *(nodes.colspec(colwidth=1) for _ in heads), cols=len(heads))
+        group += nodes.thead("", _row(heads))
+        group += nodes.tbody("", *map(_row, rows))
+        return nodes.table("", group, classes=[kind])
 
-    def parsed(self, lines: Sequence[str]) -> nodes.Node:
-        holder = nodes.container()
-        self.state.nested_parse(StringList(list(lines), source="made from the code"), self.content_offset, holder)
-        return holder
+
+def _row(cells: Sequence[str]) -> nodes.row:
+    return nodes.row("", *(nodes.entry("", nodes.paragraph("", "", *_text(cell))) for cell in cells))
+
+
+def _text(cell: str) -> Iterator[nodes.Node]:
+    """Names in backticks are code, words between stars stand out."""
+    for part in re.split(r"(`[^`]+`|\*[^*]+\*)", cell):
+        if part.startswith("`"):
+            yield nodes.literal("", part.strip("`"))
+        elif part.startswith("*"):
+            yield nodes.emphasis("", part.strip("*"))
+        elif part:
+            yield nodes.Text(part)
 
 
 class SettingsTable(Made):
@@ -42,8 +51,8 @@ class SettingsTable(Made):
         shown = []
         for row in rows:
             unit = {"s": " s", "bytes": " bytes"}.get(row.unit, "") if row.default not in ("None", "0") else ""
-            reason = _rst(row.reason) + (" *No effect yet.*" if row.name in tables.WITHOUT_EFFECT_YET else "")
-            shown.append((f"``{row.name}``", f"{row.default}{unit}", reason))
+            reason = row.reason + (" *No effect yet.*" if row.name in tables.WITHOUT_EFFECT_YET else "")
+            shown.append((f"`{row.name}`", f"{row.default}{unit}", reason))
         return [self.table(("setting", "default", "meaning"), shown, "settings")]
 
 
@@ -54,7 +63,7 @@ class StateDiagram(Made):
 
     def run(self) -> list[nodes.Node]:
         which = self.arguments[0]
-        meanings = [(f"``{name}``", meaning) for name, meaning in tables.meanings(which)]
+        meanings = [(f"`{name}`", meaning) for name, meaning in tables.meanings(which)]
         drawing = nodes.raw("", tables.diagram(which), format="html")
         return [drawing, self.table(("state", "meaning"), meanings)]
 
@@ -63,7 +72,7 @@ class JointRules(Made):
     """How the two halves of a session act on each other."""
 
     def run(self) -> list[nodes.Node]:
-        rows = [tuple(f"``{cell}``" for cell in row) for row in tables.joint_rules()]
+        rows = [tuple(f"`{cell}`" for cell in row) for row in tables.joint_rules()]
         return [self.table(("link", "application", "then"), rows)]
 
 
@@ -71,7 +80,7 @@ class TimerTable(Made):
     """Every timer, its states and its length."""
 
     def run(self) -> list[nodes.Node]:
-        rows = [(f"``{name}``", states, _rst(length), _rst(then)) for name, states, length, then in tables.timers()]
+        rows = [(f"`{name}`", states, length, then) for name, states, length, then in tables.timers()]
         return [self.table(("timer", "armed in", "length", "when it goes off"), rows)]
 
 
@@ -82,7 +91,7 @@ class CommandHelp(Made):
         from persistconn.cli import main
 
         assert isinstance(main, click.Group)
-        top = click.Context(main, info_name="persistconn")
+        top = click.Context(main, info_name="persistconn", **main.context_settings)
         found: list[nodes.Node] = [_screen(main.get_help(top))]
         for name in main.list_commands(top):
             command = main.get_command(top, name)
@@ -96,11 +105,6 @@ class CommandHelp(Made):
 
 def _screen(text: str) -> nodes.Node:
     return nodes.literal_block(text, text, language="none")
-
-
-def _rst(text: str) -> str:
-    """Names in backticks are code here, not links."""
-    return text.replace("`", "``").replace("````", "``")
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

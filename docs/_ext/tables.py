@@ -137,11 +137,11 @@ def timers() -> list[tuple[str, str, str, str]]:
 _TABLES: Mapping[str, Mapping[tuple[Enum, Enum], Enum]] = {"link": LINK, "app": APP}
 _STATES: Mapping[str, type[Enum]] = {"link": Link, "app": App}
 _PLACES = {
-    "link": {"IDLE": (80, 110), "ATTACHED": (340, 110), "DETACHED": (630, 110), "GONE": (340, 250)},
-    "app": {"UNBORN": (65, 50), "STARTING": (225, 50), "LIVE": (385, 50), "ENDING": (545, 50), "DEAD": (705, 50)},
+    "link": {"IDLE": (70, 105), "ATTACHED": (370, 105), "DETACHED": (690, 105), "GONE": (370, 285)},
+    "app": {"UNBORN": (60, 40), "STARTING": (255, 40), "LIVE": (450, 40), "ENDING": (645, 40), "DEAD": (840, 40)},
 }
-_BENDS = {("UNBORN", "DEAD"): 95.0, ("ATTACHED", "DETACHED"): -26.0, ("DETACHED", "ATTACHED"): -26.0}
-_SIZES = {"link": (720, 285), "app": (770, 150)}
+_BENDS = {("UNBORN", "DEAD"): -75.0, ("ATTACHED", "DETACHED"): 14.0, ("DETACHED", "ATTACHED"): 14.0}
+_SIZES = {"link": (760, 320), "app": (905, 150)}
 _CAPTIONS = {"link": "Is anybody on the line?", "app": "What has the application been told?"}
 _HALF = (52, 19)
 
@@ -179,9 +179,9 @@ def _move(places: Mapping[str, tuple[int, int]], before: str, after: str, whats:
         return _arrow(path, x1, y1 - 66, whats)
     length = hypot(x2 - x1, y2 - y1)
     bend = _BENDS.get((before, after), 0.0)
-    # The control point of the curve: beside the middle of the straight line.
-    cx = (x1 + x2) / 2 - (y2 - y1) / length * bend * 2
-    cy = (y1 + y2) / 2 + (x2 - x1) / length * bend * 2
+    # The control point of the curve: to the left of the middle of the straight line, as one walks it.
+    cx = (x1 + x2) / 2 + (y2 - y1) / length * bend * 2
+    cy = (y1 + y2) / 2 - (x2 - x1) / length * bend * 2
     ax, ay = _border(x1, y1, cx, cy)
     bx, by = _border(x2, y2, cx, cy)
     mx, my = (ax + bx) / 4 + cx / 2, (ay + by) / 4 + cy / 2
@@ -196,7 +196,7 @@ def _border(x: float, y: float, towards_x: float, towards_y: float) -> tuple[flo
 
 
 def _arrow(path: str, x: float, y: float, whats: list[str]) -> str:
-    first = y - 4 - 13 * (len(whats) - 1)
+    first = y - 5 - 6.5 * (len(whats) - 1) + (7 if len(whats) > 1 else 0)
     labels = "".join(
         f'<text class="what" x="{x:.0f}" y="{first + 13 * row:.0f}">{escape(what)}</text>'
         for row, what in enumerate(whats)
