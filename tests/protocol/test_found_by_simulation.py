@@ -5,7 +5,7 @@ from __future__ import annotations
 from persistconn import Settings
 from persistconn.bus.post import Payload
 from persistconn.bus.topics import Topics
-from persistconn.protocol import Gap, Reconnected, Rejoining
+from persistconn.protocol import Connected, Gap, Reconnected, Rejoining
 
 from .talk import LP, SSE, WS, Client, Talk
 
@@ -109,3 +109,18 @@ def test_a_token_of_another_process_with_the_same_version_is_replaced() -> None:
     client.reconnect()
     client.take()
     assert client.groups_token != token
+
+
+def test_what_a_newcomer_missed_is_told_after_connected() -> None:
+    """Seed 337: between a transport and `/start` the ring moved on, and the application was not told."""
+    talk = Talk(Settings(ring_messages=32))
+    client = Client(talk, WS)
+    talk.slow.add(client.attach("connect", slow=True))
+    talk.broadcast(*range(100))
+    assert client.exchange is not None
+    talk.sent(client.exchange)
+    client.ask("start")
+    connected, gap = talk.events
+    assert (type(connected), type(gap)) == (Connected, Gap)
+    assert isinstance(gap, Gap)
+    assert gap.missed == 100 - len(client.take())
