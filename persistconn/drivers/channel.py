@@ -178,7 +178,7 @@ class Channel(Stream):
             taken = self._mark - left
             if taken >= PACE:
                 self._mark = left
-                self.deadline = now + self._state.settings.write_deadline
+                self.deadline = now + self._write_time()
             else:
                 self.deadline = inf
                 self.cut()
@@ -208,9 +208,9 @@ class Channel(Stream):
         if self._stage == OPEN:
             self._stage = LEAVING
             self._steer()
-            settings = self._state.settings
             self._mark = self.unwritten()
-            self.deadline = self._state.clock() + (settings.write_deadline if self._mark else settings.close_timeout)
+            time = self._write_time() if self._mark else self._state.settings.close_timeout
+            self.deadline = self._state.clock() + time
 
     def _drop(self) -> None:
         """The exchange, if there is one, is lost."""
@@ -381,7 +381,13 @@ class Channel(Stream):
             self._unsent = exchange
         if self._stage == OPEN and not self._mark:
             self._mark = max(1, self.unwritten())
-            self.deadline = self._state.clock() + self._state.settings.write_deadline
+            self.deadline = self._state.clock() + self._write_time()
+
+    def _write_time(self) -> float:
+        """How long a backlog may stand still; with connections the endpoint decides first."""
+        state = self._state
+        connected = self._exchange is not None and self._exchange.connection_id is not None
+        return state.write_patience if connected else state.settings.write_deadline
 
     def _reply(self, answer: bytes) -> bool:
         """Write what the peer has caused. False: it causes too much and reads nothing."""

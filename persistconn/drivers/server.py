@@ -81,6 +81,11 @@ class Server:
         """Open connections."""
         return len(self.state.channels) + self.state.connecting
 
+    @property
+    def stopping(self) -> bool:
+        """It has been told to stop."""
+        return self._stop.is_set()
+
     def shutdown(self) -> None:
         """Stop: no new connections, clients told to come back later, idle ones closed. A second call cuts at once."""
         if self._stop.is_set():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import anyio
 
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from .channel import Channel
 
 __all__ = ["Gateway", "ServerState", "Spawn"]
+
+CLEAN_UP: Final = 1.0
+"""The endpoint knows what is to become of a connection's slow reader, and says so between one `write_deadline` and
+two, because it looks when it sends keep-alives. Drivers clean up this many seconds after that."""
 
 
 class Gateway(Protocol):
@@ -78,6 +82,7 @@ class ServerState:
         "settings",
         "spawn",
         "timeouts",
+        "write_patience",
     )
 
     def __init__(self, host: Gateway, *, log: AccessLog | None = None, clock: Callable[[], float] = monotonic) -> None:
@@ -95,6 +100,7 @@ class ServerState:
         self.spawn: Spawn = _no_streams
         """Given by the streams that run the channels."""
         settings = self.settings
+        self.write_patience = 2 * settings.write_deadline + CLEAN_UP
         self.timeouts = {
             Phase.IDLE: settings.idle_timeout,
             Phase.HEAD: settings.head_timeout,
