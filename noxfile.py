@@ -190,10 +190,10 @@ def bench(session: nox.Session) -> None:
 @nox.session
 def build(session: nox.Session) -> None:
     """The wheel and the source archive; the wheel works by itself, from an empty folder."""
-    session.install("build")
+    session.install("build", "hatchling")
     dist = Path(session.create_tmp()).resolve() / "dist"
     shutil.rmtree(dist, ignore_errors=True)
-    session.run("python", "-m", "build", "-q", "--outdir", str(dist), str(HERE))
+    session.run("python", "-m", "build", "-q", "--no-isolation", "--outdir", str(dist), str(HERE))
     (wheel,) = dist.glob("persistconn-*.whl")
     fresh = dist.parent / "fresh"
     shutil.rmtree(fresh, ignore_errors=True)
