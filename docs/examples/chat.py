@@ -6,15 +6,18 @@ from typing import Any
 from persistconn import App, Connection, DisconnectReason, PersistentConnection
 
 
+def name_of(connection: Connection) -> str:
+    return connection.request.query.get("name", "somebody")
+
+
 class Chat(PersistentConnection):
     async def on_connected(self, connection: Connection) -> None:
-        name = connection.request.query.get("name", "somebody")
-        connection.items["name"] = name
+        name = name_of(connection)
         await connection.send(f"Welcome, {name}.")
         await self.broadcast(f"{name} is here.", exclude=[connection])
 
     async def on_received(self, connection: Connection, data: Any) -> None:
-        name = connection.items["name"]
+        name = name_of(connection)
         match data:
             case {"join": str(room)}:
                 await connection.groups.join(room)
@@ -29,14 +32,15 @@ class Chat(PersistentConnection):
                 await connection.send("I did not understand that.")
 
     async def on_reconnected(self, connection: Connection) -> None:
-        name = connection.items.setdefault("name", "somebody")  # after a restart, items begin empty
         if connection.recovered:
-            print(f"{name} came back and missed nothing")
+            print(f"{name_of(connection)} came back and missed nothing")
+        elif connection.missed is not None:
+            print(f"{name_of(connection)} came back and missed {connection.missed} messages")
         else:
-            print(f"{name} came back and missed {connection.missed or 'nobody knows how many'} messages")
+            print(f"{name_of(connection)} came back; nobody knows what was missed")
 
     async def on_disconnected(self, connection: Connection, reason: DisconnectReason) -> None:
-        await self.broadcast(f"{connection.items['name']} has gone ({reason}).")
+        await self.broadcast(f"{name_of(connection)} has gone ({reason}).")
 
 
 chat = Chat()
