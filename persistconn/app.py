@@ -20,6 +20,7 @@ from .host import Host
 from .protocol.reception import ADMITTED, Admission, Route
 from .protocol.server import EndpointStatistics, ServerEndpoint
 from .settings import Settings
+from .tasks import ends_this_task
 from .wire.http import Chunk, End, Head, Piece, Request
 
 __all__ = ["App", "FromThread"]
@@ -74,7 +75,9 @@ class App:
         dialects: Iterable[str] = ("classic",),
     ) -> None:
         self.settings = settings or Settings()
+        """What it was given, or the defaults."""
         self.from_thread = FromThread(self)
+        """For threads without an event loop: `app.from_thread.run(connection.send, data)`."""
         self.secret_keys = None if secret_keys is None else [_key(key) for key in secret_keys]
         self._allowed_origins = tuple(allowed_origins) if not isinstance(allowed_origins, str) else allowed_origins
         self._authenticate = authenticate
@@ -105,9 +108,8 @@ class App:
         self._routes.append(route)
         self._connections[route.path] = connection
         connection._route = route.path
-        own = type(connection)
-        for hook in ("authorize", "on_negotiate"):
-            if getattr(own, hook) is not getattr(PersistentConnection, hook):
+        for hook in ("authorize", "on_negotiate"):  # of its class, or given to the instance
+            if getattr(getattr(connection, hook), "__func__", None) is not getattr(PersistentConnection, hook):
                 self._asks.add(route.path)
 
     def add_page(self, path: str, body: bytes, content_type: str, headers: Mapping[str, str] | None = None) -> None:
@@ -164,7 +166,7 @@ class App:
         """No code of the user has to be awaited for this request."""
         if not self._asks and self._authenticate is None:
             return True
-        if request.path in self._pages:
+        if self._answer_page(request) is not None:
             return True
         if self._authenticate is not None:
             return False
@@ -183,7 +185,9 @@ class App:
                 return request, Admission(status=401 if request.user is None else 403)
             if request.path.rstrip("/").lower().endswith("/negotiate"):
                 return request, _admission(await call(owner.on_negotiate, request))
-        except Exception:
+        except BaseException as error:
+            if ends_this_task(error):
+                raise
             _logger.exception("authenticating or authorizing %r failed", request)
             return request, Admission(status=500)
         return request, ADMITTED

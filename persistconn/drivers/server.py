@@ -55,6 +55,7 @@ class Server:
     ) -> None:
         self.state = ServerState(host, log=AccessLog(enabled=access_log))
         self.addresses = tuple(listener.address for listener in listeners)
+        """Where it listens: (host, port), or the path of a Unix socket."""
         self._listeners = tuple(listeners)
         self._tls = tls
         self._handle_signals = handle_signals
