@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -39,11 +40,14 @@ class FromThread:
     def run(self, function: Callable[..., Any], *args: Any) -> Any:
         """Call `function(*args)` on the event loop, await what it gives, and return the result here.
 
-        `app.from_thread.run(echo.broadcast, "hello")` works from any thread while the app is served.
+        `app.from_thread.run(echo.broadcast, "hello")` works from any thread while the app is served. Raises
+        PersistconnError when it is not, and on the event loop itself, where waiting would last for ever.
         """
         token = self._app._token
         if token is None:
             raise PersistconnError("the app is not running; serve it first")
+        if threading.get_ident() == self._app._thread:
+            raise PersistconnError("from_thread.run was called on the event loop: await the function instead")
 
         async def on_the_loop() -> Any:
             result = function(*args)
@@ -78,6 +82,8 @@ class App:
         """What it was given, or the defaults."""
         self.from_thread = FromThread(self)
         """For threads without an event loop: `app.from_thread.run(connection.send, data)`."""
+        if isinstance(secret_keys, str | bytes):
+            raise ConfigurationError("secret_keys is a single key: it must be a list of keys")
         self.secret_keys = None if secret_keys is None else [_key(key) for key in secret_keys]
         self._allowed_origins = tuple(allowed_origins) if not isinstance(allowed_origins, str) else allowed_origins
         self._authenticate = authenticate
@@ -88,6 +94,7 @@ class App:
         """Paths of routes that have code to be awaited before the endpoint sees a request."""
         self._pages: dict[str, tuple[Piece, ...]] = {}
         self._token: anyio.lowlevel.EventLoopToken | None = None
+        self._thread: int | None = None
         self._host: Host | None = None
         self._endpoint()  # so that a wrong setting fails here
 
@@ -114,6 +121,10 @@ class App:
 
     def add_page(self, path: str, body: bytes, content_type: str, headers: Mapping[str, str] | None = None) -> None:
         """Answer GET and HEAD of exactly `path` with `body`: a page to begin with, a script, an icon."""
+        if not path.startswith("/"):
+            raise ConfigurationError(f"path is {path!r}: it must begin with /")
+        if not isinstance(body, bytes | bytearray | memoryview):  # at once, and not when somebody asks for it
+            raise TypeError(f"body is {type(body).__name__}: it must be bytes; encode it as content_type says")
         given = {"X-Content-Type-Options": "nosniff", **(headers or {}), "Content-Type": content_type}
         head = Head(200, tuple((name.encode("latin-1"), value.encode("latin-1")) for name, value in given.items()))
         self._pages[path] = (head, Chunk(body), End())
@@ -130,11 +141,12 @@ class App:
             connection._outlet = host
         self._host = host
         self._token = anyio.lowlevel.current_token()
+        self._thread = threading.get_ident()
         try:
             async with host.running():
                 yield host
         finally:
-            self._host = self._token = None
+            self._host = self._token = self._thread = None
             for connection in self._connections.values():
                 del connection._outlet
 
