@@ -79,7 +79,11 @@ def from_a_thread(chat: Chat) -> None:
     app.from_thread.run(chat.broadcast, "external")
 
 
-app = App(settings=Settings(keep_alive=5), secret_keys=["one", b"two"], allowed_origins=["https://example.org"])
+app = App(
+    settings=Settings(keep_alive=5),
+    secret_keys=["a key for the tests alone", b"and the one before it"],
+    allowed_origins=["https://example.org"],
+)
 app.add_connection("/chat", Chat())
 assert_type(app.health(), dict[str, object])
 assert_type(app.settings, Settings)
