@@ -43,6 +43,9 @@ PURE_ZONE = [
     "persistconn/protocol/*",
 ]
 
+BENCH_PEERS = ["matplotlib", "websockets", "aiohttp", "picows", "starlette", "uvicorn", "python-socketio"]
+"""Who we are measured against."""
+
 
 def skip_or_fail(session: nox.Session, reason: str) -> None:
     """Something real is missing: a message for people, a failure where it is required."""
@@ -182,9 +185,8 @@ def docs(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """The benchmarks. Not part of `nox`: numbers are for people to compare."""
-    session.install("-e", ".[test]")
-    for script in sorted(HERE.glob("benchmarks/*.py")):
-        session.run("python", str(script), *session.posargs)
+    session.install("-e", ".[trio,uvloop]", *BENCH_PEERS)
+    session.run("python", "-m", "benchmarks", *session.posargs)
 
 
 @nox.session
