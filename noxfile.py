@@ -125,7 +125,7 @@ def interop(session: nox.Session) -> None:
             session.run_install("npm", "ci", "--no-audit", "--no-fund", external=True)
         installed.touch()
     _need_programs(session)
-    session.run("pytest", "tests/interop", *session.posargs)
+    session.run("pytest", "-n", "2", "--dist", "loadgroup", "tests/interop", *session.posargs)  # a backend each
 
 
 def _need_programs(session: nox.Session) -> None:
