@@ -11,7 +11,7 @@ import anyio.to_thread
 
 from .connection import Connection, Outlet, PersistentConnection
 from .protocol.outputs import AppEvent, Connected, Disconnected, Gap, Received, Reconnected, Rejoining
-from .tasks import Parking
+from .tasks import Parking, Tasks, ends_this_task
 from .wire.classic import read_data
 
 __all__ = ["Callbacks", "Stepper", "Worker", "call"]
@@ -30,7 +30,7 @@ class Stepper(Outlet, Protocol):
 class Worker:
     """What a connection's task knows: its connection, the event to deal with, the tasks that end with it."""
 
-    __slots__ = ("_tasks", "cancel", "connection", "event", "id", "owner", "parking")
+    __slots__ = ("connection", "event", "id", "owner", "parking", "tasks")
 
     def __init__(self, parking: Parking, event: AppEvent) -> None:
         self.id = event.connection_id
@@ -38,20 +38,19 @@ class Worker:
         self.event: AppEvent | None = event
         self.connection: Connection | None = None
         self.owner: PersistentConnection | None = None
-        self.cancel: Callable[[], None] | None = None
-        self._tasks: list[Callable[[], None]] | None = None
+        self.tasks: dict[object, Callable[[], None]] | None = None
+        """How to cancel each task that ends with the connection."""
 
-    def started(self, cancel: Callable[[], None]) -> None:
-        """A task of this connection runs; `cancel` ends it."""
-        if self._tasks is None:
-            self._tasks = []
-        self._tasks.append(cancel)
+    def start(self, tasks: Tasks, function: Callable[..., Awaitable[object]], *args: Any) -> None:
+        """Run a task that ends with the connection."""
+        running = self.tasks = {} if self.tasks is None else self.tasks
+        key = object()
+        running[key] = tasks.spawn(function, *args, ended=lambda: running.pop(key, None) and None)
 
     def end(self) -> None:
         """End the tasks of this connection."""
-        for cancel in self._tasks or ():
+        for cancel in list((self.tasks or {}).values()):
             cancel()
-        self._tasks = None
 
 
 async def call(function: Callable[..., Any], *args: Any) -> Any:
@@ -70,7 +69,10 @@ class Callbacks:
         self._host = host
 
     async def run(self, worker: Worker, event: AppEvent) -> tuple[Sequence[str] | None, BaseException | None]:
-        """Tell the application of `event`. Gives its answer and its error, which has been logged."""
+        """Tell the application of `event`. Gives its answer and its error, which has been logged.
+
+        Raises only what ends the task.
+        """
         if isinstance(event, Connected | Rejoining | Reconnected) and worker.connection is None:
             worker.owner = self._routes[event.route]
             worker.connection = Connection(event.connection_id, event.request, self._host)
@@ -85,7 +87,7 @@ class Callbacks:
                 case Connected():
                     await self._call(owner.on_connected, connection)
                 case Rejoining():
-                    return await self._call(owner.on_rejoining_groups, connection, event.groups), None
+                    return tuple(await self._call(owner.on_rejoining_groups, connection, event.groups)), None
                 case Reconnected():
                     connection.request = event.request
                     connection.recovered, connection.missed = event.recovered, event.missed
@@ -94,14 +96,17 @@ class Callbacks:
                     connection.recovered, connection.missed = False, event.missed
                     _logger.warning("connection %s is slow and missed %s messages", connection.id, event.missed)
                     await self._call(owner.on_gap, connection)
-                case Disconnected():
+                case _:
+                    assert isinstance(event, Disconnected)
                     await self._call(owner.on_disconnected, connection, event.reason)
-        except Exception as error:
+        except BaseException as error:
+            if ends_this_task(error):
+                raise
             _logger.exception("%s of connection %s failed", type(event).__name__, connection.id)
             return None, error
         return None, None
 
     async def _call(self, function: Callable[..., Any], *args: Any) -> Any:
         if inspect.iscoroutinefunction(function):
-            return await self._host.stepwise(function(*args))
+            return await self._host.stepwise(function(*args))  # a frame less than through `call`
         return await self._host.stepwise(call(function, *args))

@@ -28,7 +28,7 @@ from .protocol.outputs import Abandon, AppEvent, Disconnected, Drained, Resume, 
 from .protocol.reception import ADMITTED, Admission
 from .protocol.server import ServerEndpoint
 from .settings import Settings
-from .tasks import Tasks, open_tasks
+from .tasks import Parking, Tasks, open_tasks
 from .wire.http import Piece, Request
 
 __all__ = ["Host", "Link"]
@@ -81,6 +81,7 @@ class Host:
         self._stepping = False
         self._wake_at: float | None = None
         self._alarm = anyio.Event()
+        self._spreading: Parking | None = None
         self._rest: deque[tuple[deque[Exchange], tuple[Piece, ...]]] = deque()
         self._waiters: dict[str, list[anyio.Event]] = {}
         self._empty: anyio.Event | None = None
@@ -91,14 +92,15 @@ class Host:
         self._thread = threading.get_ident()
         async with open_tasks() as tasks:
             self._tasks = tasks
-            self._spreading = tasks.parking()
             tasks.spawn(self._keep_time)
-            tasks.spawn(self._spread)
+            self._spreading = tasks.parking()
+            tasks.spawn(self._spread, self._spreading)
             try:
                 yield
             finally:
-                self._thread = None
-                self._tasks = None
+                self._thread = self._tasks = self._spreading = None
+                for waiter in [one for waiters in self._waiters.values() for one in waiters]:
+                    waiter.set()
 
     # What drivers tell --------------------------------------------------------------------------
 
@@ -144,7 +146,8 @@ class Host:
 
     def drain(self) -> None:
         """Shut down: clients are told to come back, `on_disconnected(shutdown)` runs."""
-        self._empty = anyio.Event()
+        if self._empty is None:
+            self._empty = anyio.Event()
         self.endpoint.drain(self._clock())
         self.pump()
         self._check_empty()
@@ -183,31 +186,39 @@ class Host:
                     output.exchange.context.resume()
                 elif isinstance(output, Abandon):
                     output.exchange.context.abandon()
-                elif isinstance(output, Drained):
+                else:
+                    assert isinstance(output, Drained)
                     for waiter in self._waiters.pop(output.connection_id, ()):
                         waiter.set()
         finally:
             self._pumping = False
 
     def _transmit(self, exchanges: Sequence[Exchange], pieces: tuple[Piece, ...]) -> None:
-        if len(exchanges) > _READERS_AT_ONCE:
+        if len(exchanges) > _READERS_AT_ONCE and self._spreading is not None:
             self._rest.append((deque(exchanges[_READERS_AT_ONCE:]), pieces))
             self._spreading.wake()
             exchanges = exchanges[:_READERS_AT_ONCE]
-        done = [exchange for exchange in exchanges if exchange.context.transmit(exchange, pieces)]
+        done: list[Exchange] = []
+        for exchange in exchanges:
+            try:
+                if exchange.context.transmit(exchange, pieces):
+                    done.append(exchange)
+            except Exception:  # a fault of a driver costs one exchange, not the clock or the rest of a broadcast
+                _logger.exception("writing to %r failed", exchange)
+                self.endpoint.lost(exchange, self._clock())
         if done:
             self.endpoint.sent(done, self._clock())
 
-    async def _spread(self) -> None:
+    async def _spread(self, parking: Parking) -> None:
         """The rest of big broadcasts, some readers at a time."""
         while True:
-            await self._spreading.wait()
+            await parking.wait()
             while self._rest:
                 exchanges, pieces = self._rest[0]
                 some = [exchanges.popleft() for _ in range(min(_READERS_AT_ONCE, len(exchanges)))]
                 if not exchanges:
                     self._rest.popleft()
-                self._transmit([exchange for exchange in some if exchange.in_flight], pieces)
+                self._transmit([exchange for exchange in some if not exchange.ended], pieces)
                 self.pump()
                 await anyio.lowlevel.checkpoint()
 
@@ -217,7 +228,7 @@ class Host:
             if self._tasks is None:
                 raise PersistconnError("the app is not running: use `async with app.running()` or serve it")
             worker = self._workers[event.connection_id] = Worker(self._tasks.parking(), event)
-            worker.cancel = self._tasks.spawn(self._work, worker)
+            self._tasks.spawn(self._work, worker)
         else:
             worker.event = event
             worker.parking.wake()
@@ -226,15 +237,8 @@ class Host:
         """The task of one connection: its callbacks, in order."""
         count = 0
         try:
-            while True:
-                event = worker.event
-                assert event is not None
-                worker.event = None
-                answer, error = await self._callbacks.run(worker, event)
-                self.endpoint.complete(event, self._clock(), answer=answer, error=error)
-                if isinstance(event, Disconnected):
-                    return
-                worker.event = self.pump(event.connection_id) or worker.event
+            while await self._deal_with_next(worker):
+                worker.event = self.pump(worker.id) or worker.event
                 count += 1
                 if worker.event is None:
                     await worker.parking.wait()
@@ -247,6 +251,16 @@ class Host:
             worker.end()
             self.pump()
             self._check_empty()
+
+    async def _deal_with_next(self, worker: Worker) -> bool:
+        """Run one callback. False: it was the last. (While the task waits, nothing of an event is held here.)"""
+        event, worker.event = worker.event, None
+        assert event is not None
+        answer, error = await self._callbacks.run(worker, event)
+        if self._tasks is None:
+            return False  # we are being cancelled, whatever the callback made of it
+        self.endpoint.complete(event, self._clock(), answer=answer, error=error)
+        return not isinstance(event, Disconnected)
 
     @types.coroutine
     def stepwise(self, callback: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
@@ -333,6 +347,7 @@ class Host:
         self._waiters.setdefault(ids[0], []).append(waiter)
         self._leave()
         await waiter.wait()
+        self._in_loop("send")  # the app may have stopped
 
     def publish(self, topic: str, payload: Payload, exclude: frozenset[str]) -> Coroutine[Any, Any, None]:
         """`broadcast` and `groups[…].send`."""
@@ -372,7 +387,7 @@ class Host:
         worker = self._workers.get(connection.id)
         if worker is None or self._tasks is None:
             raise ConnectionClosed(f"connection {connection.id} has ended")
-        worker.started(self._tasks.spawn(function, *args))
+        worker.start(self._tasks, function, *args)
 
     def _leave(self) -> None:
         """What was sent leaves now, or with the rest of the callback that sent it."""

@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 import anyio
 
-__all__ = ["Parking", "Tasks", "open_tasks"]
+__all__ = ["Parking", "Tasks", "ends_this_task", "open_tasks"]
 
 _logger = logging.getLogger("persistconn.tasks")
 
@@ -34,8 +34,13 @@ class Parking(Protocol):
 class Tasks(Protocol):
     """Tasks with an owner: all are cancelled, and waited for, when the owner's scope ends."""
 
-    def spawn(self, function: Callable[..., Awaitable[object]], *args: Any) -> Callable[[], None]:
-        """Run `function(*args)` in a task; what is given back cancels it. An exception of it is logged."""
+    def spawn(
+        self, function: Callable[..., Awaitable[object]], *args: Any, ended: Callable[[], None] | None = None
+    ) -> Callable[[], None]:
+        """Run `function(*args)` in a task; what is given back cancels it. An exception of it is logged.
+
+        `ended` is called when it is over, never before this returns.
+        """
         ...
 
     def parking(self) -> Parking:
@@ -71,6 +76,21 @@ async def open_tasks() -> AsyncIterator[Tasks]:
             raise failure
 
 
+def ends_this_task(error: BaseException) -> bool:
+    """Whether `error`, raised by a user's code, means the end of the task that runs it.
+
+    On asyncio an awaited task of somebody else that was cancelled raises what one's own cancellation does.
+    """
+    if isinstance(error, Exception):
+        return False
+    if _runs_trio():
+        return True
+    import asyncio
+
+    task = asyncio.current_task()
+    return not isinstance(error, asyncio.CancelledError) or task is None or task.cancelling() > 0
+
+
 async def _logged(function: Callable[..., Awaitable[object]], args: tuple[Any, ...]) -> None:
     try:
         await function(*args)
@@ -86,11 +106,19 @@ class _AsyncioTasks:
         self._loop = asyncio.get_running_loop()
         self._running: set[asyncio.Task[None]] = set()
 
-    def spawn(self, function: Callable[..., Awaitable[object]], *args: Any) -> Callable[[], None]:
+    def spawn(
+        self, function: Callable[..., Awaitable[object]], *args: Any, ended: Callable[[], None] | None = None
+    ) -> Callable[[], None]:
         task = self._loop.create_task(_logged(function, args))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
-        return lambda: None if task.done() else _ignore(task.cancel())
+        if ended is not None:
+            task.add_done_callback(lambda _: ended())
+
+        def cancel() -> None:
+            task.cancel()
+
+        return cancel
 
     def parking(self) -> Parking:
         return _FutureParking(self._loop)
@@ -133,12 +161,18 @@ class _TrioTasks:
     def __init__(self, group: anyio.abc.TaskGroup) -> None:
         self._group = group
 
-    def spawn(self, function: Callable[..., Awaitable[object]], *args: Any) -> Callable[[], None]:
+    def spawn(
+        self, function: Callable[..., Awaitable[object]], *args: Any, ended: Callable[[], None] | None = None
+    ) -> Callable[[], None]:
         scope = anyio.CancelScope()
 
         async def run() -> None:
-            with scope:
-                await _logged(function, args)
+            try:
+                with scope:
+                    await _logged(function, args)
+            finally:
+                if ended is not None:
+                    ended()
 
         self._group.start_soon(run)
         return scope.cancel
@@ -177,7 +211,3 @@ class _TrioParking:
             return trio.lowlevel.Abort.SUCCEEDED
 
         await trio.lowlevel.wait_task_rescheduled(abort)
-
-
-def _ignore(_: object) -> None:
-    """What `cancel` says about success is of no interest."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import json
 import logging
 import threading
+import weakref
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -30,6 +33,7 @@ from persistconn import (
 )
 from persistconn.host import Host
 from persistconn.protocol import Exchange
+from persistconn.tasks import ends_this_task, open_tasks
 from persistconn.wire.http import Chunk, End, Head, Message, Piece
 
 pytestmark = pytest.mark.anyio
@@ -600,6 +604,9 @@ async def test_groups_are_asked_back_for_after_a_restart() -> None:
         await line.until(lambda: line.messages)
         assert line.messages == ["a"]
     assert keeps.log[0] == ("rejoining", ("a", "c"))
+    assert await PersistentConnection().on_rejoining_groups(Connection("x", Request("GET", "/"), host), ("a",)) == (
+        "a",
+    )
 
 
 # The App ----------------------------------------------------------------------------------------
@@ -633,6 +640,8 @@ async def test_time_passes_for_the_endpoint() -> None:
 
 async def test_one_app_serves_one_loop() -> None:
     async with serving(Recorder()) as (app, _):
+        with pytest.raises(PersistconnError, match="on the event loop"):
+            app.from_thread.run(anyio.sleep, 0)
         with pytest.raises(PersistconnError, match="running already"):
             async with app.running():
                 pass
@@ -661,6 +670,12 @@ async def test_mistakes_in_mounting_are_explained() -> None:
             app.add_connection(path, wrong)  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="16"):
         App(secret_keys=["short"])
+    with pytest.raises(ConfigurationError, match="single key"):
+        App(secret_keys="a key for the tests")
+    with pytest.raises(ConfigurationError, match="must begin with /"):
+        app.add_page("relative", b"", "text/html")
+    with pytest.raises(TypeError, match="must be bytes"):
+        app.add_page("/page", "text", "text/html")  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="allowed_origins"):
         App(secret_keys=KEYS, allowed_origins="https://app.example")
 
@@ -699,3 +714,283 @@ async def test_a_cancelled_app_cancels_its_callbacks() -> None:
         await sleeps.until("sleeping")
     assert ("cancelled",) in sleeps.log
     assert logging.getLogger("persistconn")
+
+
+# Faults -----------------------------------------------------------------------------------------
+
+
+async def test_a_callback_that_awaits_somebody_elses_cancelled_task_ends_nothing(
+    anyio_backend_name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def awaits() -> None:
+        if anyio_backend_name == "trio":
+            raise RuntimeError("on trio nobody can await a task")
+        task = asyncio.ensure_future(anyio.sleep_forever())
+        task.cancel()
+        await task
+
+    class Awaits(Recorder):
+        async def authorize(self, request: Request) -> bool:
+            if request.path.endswith("ping"):
+                await awaits()
+            return True
+
+        async def on_received(self, connection: Connection, data: Any) -> None:
+            if data == "bad":
+                await awaits()
+            await connection.send(data)
+
+    async with serving(Awaits()) as (_, host):
+        assert (await Client(host).ask("ping")).status == 500
+        client = await Client(host).start()
+        client.send("bad", "good")
+        assert await client.got(1) == ["good"]
+    assert "Received of connection" in caplog.text
+
+
+async def test_a_request_may_be_cancelled_while_it_is_authorized() -> None:
+    class Thinks(Recorder):
+        async def authorize(self, request: Request) -> bool:
+            await anyio.sleep_forever()
+            return True
+
+    async with serving(Thinks()) as (_, host):
+        with anyio.move_on_after(0.01):
+            await Client(host).ask("ping")
+            pytest.fail("it was answered")
+
+
+async def _let_it_stop(sleeps: Recorder) -> None:
+    async with serving(sleeps) as (_, host):
+        client = await Client(host).start()
+        client.send("x", "y")
+        await sleeps.until("sleeping")
+
+
+async def test_an_app_stops_though_a_callback_fails_at_its_cancellation(caplog: pytest.LogCaptureFixture) -> None:
+    class SaysGoodbye(Recorder):
+        async def on_received(self, connection: Connection, data: Any) -> None:
+            try:
+                self.note("sleeping")
+                await anyio.sleep_forever()
+            finally:
+                await connection.send("goodbye")  # nobody is there any more
+
+    says = SaysGoodbye()
+    with anyio.fail_after(5):
+        await _let_it_stop(says)
+    assert "the app is not running" in caplog.text
+
+
+async def test_tasks_that_have_ended_are_forgotten() -> None:
+    count = 0
+
+    async def short() -> None:
+        nonlocal count
+        count += 1
+        recorder.note("ran", count)
+
+    recorder = Recorder()
+    async with serving(recorder) as (_, host):
+        client = await Client(host).start()
+        connection = recorder.connections[client.id]
+        for _ in range(50):
+            connection.start_soon(short)
+        await recorder.until("ran", 50)
+        await anyio.wait_all_tasks_blocked()
+        assert not host._workers[client.id].tasks
+
+
+async def test_a_link_that_fails_loses_its_own_exchange_only(caplog: pytest.LogCaptureFixture) -> None:
+    recorder = Recorder()
+    async with serving(recorder) as (_, host):
+        bad, good = await Client(host).start(), await Client(host).start()
+
+        def fail(exchange: Exchange, pieces: tuple[Piece, ...]) -> bool:
+            raise RuntimeError("a driver's fault")
+
+        bad.line.transmit = fail  # type: ignore[method-assign]
+        await recorder.broadcast("x")
+        await recorder.broadcast("y")
+        assert await good.got(2) == ["x", "y"]
+        assert host.endpoint.statistics().attached == 1
+    assert "a driver's fault" in caplog.text
+
+
+async def test_a_sender_does_not_wait_for_an_app_that_has_stopped() -> None:
+    recorder = Recorder()
+    settings = Settings(send_high_water=1)
+    async with anyio.create_task_group() as group, serving(recorder, settings=settings) as (_, host):
+        client = await Client(host).start()
+        connection = recorder.connections[client.id]
+        client.line.stuck = True
+
+        async def send() -> None:
+            with pytest.raises(PersistconnError, match="not running"):
+                for number in range(8):
+                    await connection.send(number)
+
+        group.start_soon(send)
+        await anyio.wait_all_tasks_blocked()
+
+
+async def test_draining_twice_wakes_everybody_who_waits_for_it() -> None:
+    class Slow(Recorder):
+        async def on_disconnected(self, connection: Connection, reason: DisconnectReason) -> None:
+            await go_on.wait()
+
+    go_on = anyio.Event()
+    async with serving(Slow()) as (_, host):
+        await Client(host).start()
+        host.drain()
+        with anyio.fail_after(5):
+            async with anyio.create_task_group() as group:
+                group.start_soon(host.drained)
+                await anyio.wait_all_tasks_blocked()
+                host.drain()
+                group.start_soon(host.drained)
+                go_on.set()
+
+
+@pytest.mark.parametrize("answer", [None, 7])
+async def test_who_answers_no_groups_at_all_keeps_none(answer: Any, caplog: pytest.LogCaptureFixture) -> None:
+    class Forgets(Recorder):
+        async def on_rejoining_groups(self, connection: Connection, groups: Sequence[str]) -> Sequence[str]:
+            return answer  # type: ignore[no-any-return]
+
+    async with serving(Recorder()) as (_, host):
+        client = await Client(host).start()
+        host.endpoint.join(client.id, "g", 0.0)
+        host.pump()
+        token = [json.loads(p.data)["G"] for p in client.line.pieces if isinstance(p, Message) and b'"G"' in p.data][-1]
+    forgets = Forgets()
+    async with serving(forgets) as (_, host):
+        line = Line(host)
+        query = f"transport=webSockets&clientProtocol=2.1&connectionToken={client.token}&groupsToken={token}"
+        host.open_nowait(Request("GET", "/echo/reconnect", query, upgrade=True), line)
+        await forgets.until("reconnected", False, None)
+        await forgets.groups["g"].send("not for you")
+        await forgets.broadcast("for all")
+        await line.until(lambda: line.messages)
+        assert line.messages == ["for all"]
+    assert "Rejoining of connection" in caplog.text
+
+
+async def test_authorize_may_be_given_to_an_instance() -> None:
+    async def nobody(request: Request) -> bool:
+        return False
+
+    recorder = Recorder()
+    recorder.authorize = nobody  # type: ignore[method-assign]
+    async with serving(recorder) as (_, host):
+        assert (await Client(host).ask("negotiate")).status == 401
+
+
+async def test_a_waiting_connection_holds_on_to_nothing_it_has_dealt_with() -> None:
+    recorder = Recorder()
+    async with serving(recorder) as (_, host):
+        client = await Client(host).start()
+        line = await client.ask("send", transport="serverSentEvents", method="POST", body=b"data=x")
+        await recorder.until("received", "x")
+        await anyio.wait_all_tasks_blocked()
+        gone = weakref.ref(line)
+        del line
+        gc.collect()
+        assert gone() is None
+
+
+async def test_a_link_may_pump_while_it_is_written_to() -> None:
+    recorder = Recorder()
+    async with serving(recorder) as (_, host):
+        client = await Client(host).start()
+        transmit = client.line.transmit
+
+        def busy(exchange: Exchange, pieces: tuple[Piece, ...]) -> bool:
+            host.pong(exchange)
+            host.pump()
+            return transmit(exchange, pieces)
+
+        client.line.transmit = busy  # type: ignore[method-assign]
+        await recorder.broadcast("x")
+        assert await client.got(1) == ["x"]
+
+
+async def test_who_was_lost_while_a_broadcast_spreads_is_left_out() -> None:
+    recorder = Recorder()
+    async with serving(recorder) as (_, host):
+        clients = [await Client(host).start() for _ in range(400)]
+        await recorder.broadcast("x")
+        *others, last = clients
+        assert last.exchange is not None
+        host.lost(last.exchange)
+        for client in others:
+            assert await client.got(1) == ["x"]
+        assert last.line.messages == []
+
+
+async def test_without_running_tasks_there_is_nobody_to_tell() -> None:
+    async with serving(Recorder()) as (_, host):
+        client = await Client(host).start()
+    with pytest.raises(PersistconnError, match="the app is not running"):
+        await client.reconnect()
+        await client.abort()
+        await Client(host).start()
+
+
+async def test_a_callback_that_is_thrown_away_is_closed() -> None:
+    closed = False
+
+    async def callback() -> None:
+        nonlocal closed
+        try:
+            await anyio.sleep_forever()
+        finally:
+            closed = True
+
+    async with serving(Recorder()) as (_, host):
+        steps: Any = host.stepwise(callback())
+        steps.send(None)
+        steps.close()
+        assert closed
+
+
+# Tasks ------------------------------------------------------------------------------------------
+
+
+async def test_a_wake_ends_one_wait_whichever_comes_first() -> None:
+    async with open_tasks() as tasks:
+        parking = tasks.parking()
+        parking.wake()
+        with anyio.fail_after(5):
+            await parking.wait()
+        with anyio.move_on_after(0.01):
+            await parking.wait()
+            pytest.fail("nobody woke it")
+        async with anyio.create_task_group() as group:
+            group.start_soon(parking.wait)
+            await anyio.wait_all_tasks_blocked()
+            parking.wake()
+            parking.wake()
+
+
+async def test_what_fails_among_the_tasks_comes_out_as_it_is() -> None:
+    with pytest.raises(ValueError, match="mine"):
+        async with open_tasks() as tasks:
+            tasks.spawn(anyio.sleep_forever)
+            raise ValueError("mine")
+
+
+async def test_a_task_can_be_cancelled_alone() -> None:
+    ended = anyio.Event()
+    async with open_tasks() as tasks:
+        cancel = tasks.spawn(anyio.sleep_forever, ended=ended.set)
+        await anyio.wait_all_tasks_blocked()
+        cancel()
+        with anyio.fail_after(5):
+            await ended.wait()
+        cancel()
+
+
+async def test_only_ones_own_cancellation_ends_a_task() -> None:
+    assert not ends_this_task(ValueError())
+    assert ends_this_task(KeyboardInterrupt())

@@ -222,7 +222,7 @@ class Reception:
                 self._start(exchange, session)
             case Send():
                 self._send(exchange, session, intent, adopted, extra)
-            case Attach():
+            case _:
                 self._attach(exchange, session, intent, adopted, extra)
 
     def _abort(self, exchange: Exchange, id: str, session: Session | None, extra: RawHeaders) -> None:
@@ -272,7 +272,7 @@ class Reception:
         if self._lifecycle.is_full(session):
             self._lifecycle.reactions["inbox_messages"] += 1
             text = f"More than {self._settings.inbox_messages} messages wait to be dealt with (inbox_messages)."
-            self._delivery.answer(exchange, text_answer(429, text, extra + ((b"Retry-After", b"1"),)))
+            self._delivery.answer(exchange, text_answer(429, text, (*extra, (b"Retry-After", b"1"))))
             return
         self._lifecycle.receive(session, exchange, intent.data or "")
         exchange.paused = False  # a request is whole: there is nothing to stop reading

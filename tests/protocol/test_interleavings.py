@@ -98,7 +98,8 @@ def test_what_is_due_leaves_before_what_comes_later() -> None:
     assert (last["M"], "G" in last) == (["later"], True)
 
 
-def test_a_sign_of_life_does_not_hide_what_waits_to_be_handed_out() -> None:
+@pytest.mark.parametrize("slow", [False, True])
+def test_a_sign_of_life_does_not_hide_what_waits_to_be_handed_out(slow: bool) -> None:
     talk = Talk()
     client = Client(talk, WS).start()
     assert client.exchange is not None
@@ -109,8 +110,50 @@ def test_a_sign_of_life_does_not_hide_what_waits_to_be_handed_out() -> None:
     talk.now += 10
     talk.endpoint.sent([client.exchange], talk.now)
     talk.endpoint.tick(talk.now)  # before anything was polled
+    if slow:
+        talk.slow.add(client.exchange)
     talk.broadcast("newest")
+    if slow:
+        talk.slow.clear()
+        talk.sent(client.exchange)
     assert client.take() == ["in flight", "waiting", "newest"]
+
+
+def test_who_is_lost_when_its_turn_comes_gets_it_on_the_next_transport() -> None:
+    talk = Talk()
+    client = Client(talk, WS).start()
+    assert client.exchange is not None
+    talk.slow.add(client.exchange)
+    talk.broadcast("in flight", "waiting")
+    client.take()
+    talk.endpoint.sent([client.exchange], talk.now)
+    client.drop()
+    client.reconnect()
+    client.take()
+    assert client.messages == ["in flight", "waiting"]
+
+
+def test_a_join_does_not_bring_what_was_sent_before() -> None:
+    talk = Talk()
+    one, two = Client(talk, WS).start(), Client(talk, WS).start()
+    talk.endpoint.join(one.id, "g", talk.now)
+    talk.endpoint.publish("group:/echo\ng", Payload("before"), talk.now)
+    talk.endpoint.join(two.id, "g", talk.now)
+    talk.endpoint.publish("group:/echo\ng", Payload("after"), talk.now)
+    talk.drain()
+    assert (one.take(), two.take()) == (["before", "after"], ["after"])
+
+
+def test_a_transport_may_be_stuck_for_as_long_as_the_write_deadline() -> None:
+    talk = Talk(Settings(write_deadline=25))
+    client = Client(talk, WS).start()
+    assert client.exchange is not None
+    talk.slow.add(client.exchange)
+    talk.broadcast("stuck")
+    talk.pass_time(34)
+    assert not talk.told(Disconnected)
+    talk.pass_time(2)
+    assert talk.told(Disconnected)[0].reason is DisconnectReason.slow
 
 
 def test_a_request_that_finds_its_connection_fallen_out_of_the_ring_is_told_of_the_end() -> None:
