@@ -150,7 +150,7 @@ class Session(Reader):
         self.origin = position
         """Where it began: a client that has confirmed nothing gets everything from here."""
         self.told = -1
-        """The newest position that was told to the client (-1: none); nothing for it lies between this and `position`."""
+        """The newest position told to the client (-1: none); nothing for it lies between this and `position`."""
         self.exchange: Exchange | None = None
         self.due = Due.NOTHING
         self.replies: list[Piece] | None = None

@@ -250,7 +250,8 @@ def _sent_data(request: Request, transport: str, settings: Settings) -> str | No
         data = request.query.get("data")  # JSONP has no body
     limit = settings.max_message_size
     if data is not None and limit is not None and len(data) > limit // 4 and len(data.encode()) > limit:
-        raise RemoteProtocolError(f"The message is larger than {limit} bytes (max_message_size).", status=413, close_code=1009)
+        problem = f"The message is larger than {limit} bytes (max_message_size)."
+        raise RemoteProtocolError(problem, status=413, close_code=1009)
     return data
 
 

@@ -152,9 +152,7 @@ class Talk:
         if transport == SSE:
             return [json.loads(event) for event in EventStreamReader().feed(body) if event != "initialized"]
         if transport == FF:
-            return [
-                json.loads(part.split(b");</script>")[0][1:]) for part in body.split(b"<script>put")[1:]
-            ]
+            return [json.loads(part.split(b");</script>")[0][1:]) for part in body.split(b"<script>put")[1:]]
         return [json.loads(body)] if body.strip() else []
 
     def got(self, exchange: Exchange) -> list[Any]:

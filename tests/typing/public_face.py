@@ -6,10 +6,9 @@ If a public name loses its types, or `persistconn.__init__` its names, this file
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, assert_type
 
 import anyio
-from typing_extensions import assert_type
 
 import persistconn
 from persistconn import (
