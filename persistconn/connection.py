@@ -273,7 +273,10 @@ class PersistentConnection:
         """Override to learn that a client came back on a new transport: `connection.recovered`, `.missed`."""
 
     async def on_gap(self, connection: Connection) -> None:
-        """Override to learn that a slow client lost `connection.missed` messages (`slow_policy="skip"`)."""
+        """Override to learn that `connection.missed` messages are lost to a client that stays.
+
+        It was slow and `slow_policy` is `skip`, or more was sent before its `on_connected` than the rings hold.
+        """
 
     async def on_disconnected(self, connection: Connection, reason: DisconnectReason) -> None:
         """Override to say goodbye. Comes exactly once for every connection that was connected."""

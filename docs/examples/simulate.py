@@ -4,4 +4,5 @@ from persistconn.testing import Simulation
 
 for seed in range(5):
     report = Simulation(seed).run(steps=2_000)
-    print(f"seed {seed}: {report.steps} steps, {report.reconnects} reconnects, {report.lost} losses, all of them told")
+    told = f"{report.reconnects} reconnects, {report.lost} messages lost and told"
+    print(f"seed {seed}: {report.steps} steps, {told}")

@@ -82,7 +82,9 @@ class Link:
         for event in self.http.receive(data):
             if isinstance(event, protocol.Request):
                 self.exchange = self.endpoint.open(event, now, context=self, pings=True)
-            elif isinstance(event, protocol.Pong):
+                continue
+            assert self.exchange is not None  # a WebSocket began as a request
+            if isinstance(event, protocol.Pong):
                 self.endpoint.pong(self.exchange, now)
             elif isinstance(event, protocol.Closed):
                 self.endpoint.lost(self.exchange, now)
