@@ -15,17 +15,7 @@ from ..settings import Settings
 from .intervals import Intervals, Spans, overlaps, visible, with_span
 from .post import POST_OVERHEAD, Payload, Post
 
-__all__ = [
-    "Batch",
-    "Reader",
-    "Topic",
-    "TopicStatistics",
-    "Topics",
-    "connection",
-    "everyone",
-    "group",
-    "groups_of",
-]
+__all__ = ["Batch", "Reader", "Topic", "TopicStatistics", "Topics", "connection", "everyone", "group", "groups_of"]
 
 _TOMBSTONES_PER_RING = 16
 """Posts beyond the ring that are still counted in a gap, in rings."""
