@@ -65,7 +65,10 @@ class AsyncioChannel(Channel, asyncio.Protocol):
         if transport is None or transport.is_closing():
             return
         if linger and transport.can_write_eof():
-            transport.write_eof()
+            try:
+                transport.write_eof()
+            except OSError:
+                transport.close()  # the peer was faster
         else:
             transport.close()
 
