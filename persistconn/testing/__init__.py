@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from .links import Weather
+from .playbook import Line, Placeholder, Playbook
 from .report import PromiseBroken, SimulationReport
 from .simulation import Simulation
 
-__all__ = ["PromiseBroken", "Simulation", "SimulationReport", "Weather"]
+__all__ = ["Line", "Placeholder", "Playbook", "PromiseBroken", "Simulation", "SimulationReport", "Weather"]

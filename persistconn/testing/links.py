@@ -70,10 +70,10 @@ class Line:
         "action",
         "answer",
         "arrives",
-        "cursor",
         "cut",
         "delay",
         "ended",
+        "epoch",
         "exchange",
         "frames",
         "groups_token",
@@ -108,7 +108,8 @@ class Line:
         self.request = request
         self.text = ""
         """What a `/send` says."""
-        self.cursor: str | None = None
+        self.epoch = -1
+        """The life of the server that its cursor is from, if it has one."""
         self.groups_token: str | None = None
         self.seen = 0
         """How many of its publications the client had seen when it made the request."""

@@ -38,6 +38,8 @@ class Peer:
         self.id = ""
         self.token = ""
         self.cursor: str | None = None
+        self.epoch = -1
+        """The life of the server that the cursor is from."""
         self.groups_token: str | None = None
         self.transports: list[str] = []
         self.transport = ""
@@ -91,7 +93,7 @@ class Peer:
         line.text = text
         if line.is_receiving:
             if action != "connect":
-                line.cursor, line.groups_token = self.cursor, self.groups_token
+                line.epoch, line.groups_token = self.epoch, self.groups_token
             line.seen = world.seen_of(self.id)
             if line.is_stream and transport != "webSockets":
                 line.frames = Frames(scripts=transport == "foreverFrame")
@@ -184,7 +186,7 @@ class Peer:
     def _accept(self, line: Line, envelope: Envelope) -> None:
         if line is not self.line:
             return
-        self.cursor = envelope["C"]
+        self.cursor, self.epoch = envelope["C"], self.world.epoch
         token = envelope.get("G")
         if token is not None:
             self.groups_token = token

@@ -247,7 +247,7 @@ class Process:
                 recovered=event.recovered,
                 missed=event.missed,
                 adopted=event.adopted,
-                known=(line.cursor or "").startswith(world.cursor_prefix),
+                known=line.epoch == self.epoch,
             )
         elif isinstance(event, Rejoining):
             token = world.line_of(event.request).groups_token

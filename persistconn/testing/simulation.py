@@ -65,7 +65,6 @@ class Simulation:
         self._calm_until = 0.0
         self.is_closing = False
         self.is_down = False
-        self.cursor_prefix = ""
         self._heap: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self._serial = 0
         self._lines = 0
@@ -292,12 +291,12 @@ class Simulation:
             process.publish("#" + rng.choice(GROUPS), exclude=ids[:1] if rng.random() < 0.3 else ())
         elif draw < 0.62:
             self._burst(rng.choice(("*", "#" + GROUPS[0], *("@" + id for id in ids[:1]))))
-        elif draw < 0.624:
+        elif draw < 0.626:
             self._restart(rng.random() * 2.0)
-        elif draw < 0.627:
+        elif draw < 0.629:
             process.drain()
             self.after(1.0 + rng.random(), self._restart, 0.5)
-        elif draw < 0.632:
+        elif draw < 0.634:
             self.jumps += 1
             self.now += rng.expovariate(0.2)
             self.oracle.now = self.now

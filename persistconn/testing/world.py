@@ -18,6 +18,7 @@ def draw_settings(rng: Random) -> Settings:
         disconnect_threshold=rng.choice((0.0, 2.0)),
         connection_timeout=rng.choice((5.0, 15.0)),
         transport_connect_timeout=3.0,
+        groups_token_lifetime=rng.choice((None, 900.0)),
         ring_messages=rng.choice((32, 32, 48)),
         ring_bytes=rng.choice((16_384, 65_536, 1_048_576)),
         total_ring_bytes=rng.choice((131_072, 16_777_216)),
