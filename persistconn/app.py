@@ -87,7 +87,8 @@ class App:
         self.secret_keys = None if secret_keys is None else [_key(key) for key in secret_keys]
         self._allowed_origins = tuple(allowed_origins) if not isinstance(allowed_origins, str) else allowed_origins
         self._authenticate = authenticate
-        self._dialects = frozenset(dialects)
+        self._dialects = _names(dialects)
+        Route("", self._dialects)  # so that a wrong name fails here
         self._connections: dict[str, PersistentConnection] = {}
         self._routes: list[Route] = []
         self._asks: set[str] = set()
@@ -110,7 +111,7 @@ class App:
             raise ConfigurationError(f"{connection!r} is mounted already: give each path an instance of its own")
         if self._host is not None:
             raise ConfigurationError("the app is running: mount connections before it is served")
-        route = Route(path.rstrip("/"), self._dialects if dialects is None else frozenset(dialects))
+        route = Route(path.rstrip("/"), self._dialects if dialects is None else _names(dialects))
         self._endpoint([*self._routes, route])
         self._routes.append(route)
         self._connections[route.path] = connection
@@ -211,6 +212,10 @@ class App:
 
 def _key(key: str | bytes) -> bytes:
     return key.encode() if isinstance(key, str) else key
+
+
+def _names(dialects: Iterable[str]) -> frozenset[str]:
+    return frozenset((dialects,) if isinstance(dialects, str) else dialects)
 
 
 def _admission(answer: Redirect | Refusal | None) -> Admission:

@@ -9,7 +9,8 @@ import os
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Literal
+from functools import cache
+from typing import Any, Literal
 
 from .errors import ConfigurationError
 
@@ -28,7 +29,7 @@ class Settings:
     # Connections and time -----------------------------------------------------------------------
     keep_alive: float | None = 10.0
     """How often a streaming transport gets a sign of life; None sends none. Clients call a connection
-    lost after twice this."""
+    lost after twice this. The default follows a shorter `disconnect_timeout` down to a third of it."""
     disconnect_timeout: float = 30.0
     """How long a connection without a transport may take to come back before it is disconnected."""
     disconnect_threshold: float = 5.0
@@ -120,9 +121,14 @@ class Settings:
     """Unacknowledged bytes make TCP give up after this, where the system can (Linux); 0 leaves it alone."""
 
     def __post_init__(self) -> None:
+        for name, kind in _kinds().items():
+            self._require(_fits(getattr(self, name), kind), name, f"it must be {_described(kind)}")
         self._require(self.disconnect_timeout >= 6, "disconnect_timeout", "it must be at least 6 seconds")
+        most = self.disconnect_timeout / 3
+        default = type(self).__dataclass_fields__["keep_alive"].default
         if self.keep_alive is not None:
-            most = self.disconnect_timeout / 3
+            if self.keep_alive is default and self.keep_alive > most:
+                object.__setattr__(self, "keep_alive", most)  # as in .NET: who shortens one need not set the other
             self._require(
                 2 <= self.keep_alive <= most,
                 "keep_alive",
@@ -130,7 +136,6 @@ class Settings:
             )
         if self.max_message_size is not None:
             self._require(self.max_message_size >= 1, "max_message_size", "it must be at least 1 byte; None lifts it")
-        self._require(self.slow_policy in ("disconnect", "skip"), "slow_policy", "use 'disconnect' or 'skip'")
         self._require(self.ring_messages >= 32, "ring_messages", "it must be at least 32")
         for name in _POSITIVE:
             self._require(getattr(self, name) > 0, name, "it must be greater than 0")
@@ -171,7 +176,7 @@ class Settings:
         5.0
         """
         environ = os.environ if environ is None else environ
-        kinds = typing.get_type_hints(cls)
+        kinds = _kinds()
         prefix = "PERSISTCONN_"
         given: dict[str, object] = {}
         for name, text in environ.items():
@@ -217,6 +222,35 @@ _POSITIVE = (
     "drain_timeout",
 )
 _NOT_NEGATIVE = ("disconnect_threshold", "long_poll_delay", "max_sockets", "tcp_user_timeout")
+
+
+@cache
+def _kinds() -> Mapping[str, Any]:
+    """The type of each setting."""
+    return typing.get_type_hints(Settings)
+
+
+def _options(kind: Any) -> tuple[Any, ...]:
+    return typing.get_args(kind) or (kind,)
+
+
+def _fits(value: object, kind: Any) -> bool:
+    """The value has the type; a whole number is a number too, but True is none."""
+    options = _options(kind)
+    if value is None:
+        return type(None) in options
+    if isinstance(value, bool):
+        return bool in options
+    if isinstance(value, int):
+        return int in options or float in options
+    return type(value) in options or value in options
+
+
+def _described(kind: Any) -> str:
+    options = _options(kind)
+    words = {bool: "True or False", int: "a whole number", float: "a number", type(None): "None"}
+    return " or ".join(words.get(option, repr(option)) for option in options)
+
 
 _YES = {"1", "true", "yes", "on"}
 _NO = {"0", "false", "no", "off"}

@@ -14,6 +14,12 @@ def test_one_key_is_not_a_list_of_keys() -> None:
         App(secret_keys="a secret of 16 or more")
 
 
+def test_one_dialect_may_be_given_by_its_name() -> None:
+    App(dialects="classic").add_connection("/talk", PersistentConnection(), dialects="classic")
+    with pytest.raises(ConfigurationError, match="there is 'classic'"):
+        App(dialects="klingon")
+
+
 def test_a_page_needs_a_path_and_bytes() -> None:
     app = App()
     with pytest.raises(ConfigurationError, match="must begin with /"):

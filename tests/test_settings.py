@@ -20,14 +20,24 @@ def test_the_defaults_are_those_of_the_genuine_server() -> None:
     assert Settings(keep_alive=None).keep_alive_timeout is None
 
 
+def test_who_shortens_the_disconnect_timeout_need_not_set_the_keep_alive() -> None:
+    assert Settings(disconnect_timeout=6).keep_alive == 2
+    assert Settings(disconnect_timeout=60).keep_alive == 10
+
+
 @pytest.mark.parametrize(
     ("wrong", "text"),
     [
+        ({"jsonp": "no"}, "jsonp is 'no': it must be True or False"),
+        ({"max_connections": 1.5}, "max_connections is 1.5: it must be a whole number"),
+        ({"max_connections": None}, "max_connections is None: it must be a whole number"),
+        ({"max_connections": True}, "max_connections is True: it must be a whole number"),
+        ({"keep_alive": "5"}, "keep_alive is '5': it must be a number or None"),
         ({"disconnect_timeout": 5}, "disconnect_timeout is 5: it must be at least 6 seconds"),
         ({"keep_alive": 1}, "keep_alive is 1: it must be at least 2 seconds and at most a third"),
         ({"keep_alive": 11}, "a third of disconnect_timeout, 10; None turns it off"),
         ({"max_message_size": 0}, "max_message_size is 0: it must be at least 1 byte; None lifts it"),
-        ({"slow_policy": "shout"}, "slow_policy is 'shout': use 'disconnect' or 'skip'"),
+        ({"slow_policy": "shout"}, "slow_policy is 'shout': it must be 'disconnect' or 'skip'"),
         ({"ring_messages": 31}, "ring_messages is 31: it must be at least 32"),
         ({"ring_age": 0}, "ring_age is 0: it must be greater than 0"),
         ({"max_sockets": -1}, "max_sockets is -1: it must not be negative"),
