@@ -34,6 +34,8 @@ nox.options.sessions = [
 
 HERE = Path(__file__).parent
 REQUIRED = os.environ.get("REQUIRE_REAL_PARTS", "") not in ("", "0")
+SHARED = ".nox/test"
+"""One environment for all sessions that run pytest: installing takes longer than some of them."""
 PURE_TESTS = ["tests/test_errors.py", "tests/test_settings.py", "tests/wire", "tests/bus", "tests/protocol"]
 PURE_ZONE = [
     "persistconn/errors.py",
@@ -54,7 +56,7 @@ def skip_or_fail(session: nox.Session, reason: str) -> None:
     session.skip(reason)
 
 
-@nox.session
+@nox.session(venv_location=SHARED)
 def tests(session: nox.Session) -> None:
     """The whole suite and the doctests, on asyncio, uvloop and trio."""
     session.install("-e", ".[test]")
@@ -97,7 +99,7 @@ def _judge_public_types(session: nox.Session, report: str) -> None:
     session.log(f"{len(exported)} public symbols, none of unknown type.")
 
 
-@nox.session
+@nox.session(venv_location=SHARED)
 def coverage(session: nox.Session) -> None:
     """Every line and branch of the pure zone, from its own tests alone."""
     session.install("-e", ".[test]")
@@ -106,14 +108,14 @@ def coverage(session: nox.Session) -> None:
     session.run("coverage", "report", include, "--fail-under=100")
 
 
-@nox.session
+@nox.session(venv_location=SHARED)
 def simulate(session: nox.Session) -> None:
     """The seeded simulation: clients, links that fail and a clock that jumps, judged by an oracle."""
     session.install("-e", ".[test]")
     session.run("pytest", "-n", "2", "tests/simulation", *session.posargs)
 
 
-@nox.session
+@nox.session(venv_location=SHARED)
 def interop(session: nox.Session) -> None:
     """Unmodified foreign clients, jquery.signalR in Chromium among them, against our server."""
     session.install("-e", ".[interop]")
@@ -195,7 +197,9 @@ def build(session: nox.Session) -> None:
     session.install("build", "hatchling")
     dist = Path(session.create_tmp()).resolve() / "dist"
     shutil.rmtree(dist, ignore_errors=True)
-    session.run("python", "-m", "build", "-q", "--no-isolation", "--outdir", str(dist), str(HERE))
+    built = session.run("python", "-m", "build", "-q", "--no-isolation", "--outdir", str(dist), str(HERE))
+    if built is None:
+        return  # nox --install-only
     (wheel,) = dist.glob("persistconn-*.whl")
     fresh = dist.parent / "fresh"
     shutil.rmtree(fresh, ignore_errors=True)
