@@ -24,6 +24,11 @@ __all__: list[str] = []
 
 HERE = Path(__file__).parent
 MODULES = HERE.parent / "node_modules"
+BACKENDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "asyncio": ("asyncio", {}),
+    "uvloop": ("asyncio", {"use_uvloop": True}),
+    "trio": ("trio", {}),
+}
 
 
 def tell(event: str, **details: Any) -> None:
@@ -159,9 +164,10 @@ async def main(options: dict[str, Any], port: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("--backend", choices=("asyncio", "trio"), default="asyncio")
+    parser.add_argument("--backend", choices=BACKENDS, default="asyncio")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--options", type=json.loads, default={})
     arguments = parser.parse_args()
     logging.getLogger().addHandler(TellErrors(logging.ERROR))
-    anyio.run(main, arguments.options, arguments.port, backend=arguments.backend)
+    backend, options = BACKENDS[arguments.backend]
+    anyio.run(main, arguments.options, arguments.port, backend=backend, backend_options=options)
