@@ -67,13 +67,15 @@ class Callbacks:
     def __init__(self, routes: Mapping[str, PersistentConnection], host: Stepper) -> None:
         self._routes = routes
         self._host = host
+        self._coroutines: dict[object, bool] = {}
+        """Whether a function is a coroutine function: asking costs more than the rest of a call."""
 
     async def run(self, worker: Worker, event: AppEvent) -> tuple[Sequence[str] | None, BaseException | None]:
         """Tell the application of `event`. Gives its answer and its error, which has been logged.
 
         Raises only what ends the task.
         """
-        if isinstance(event, Connected | Rejoining | Reconnected) and worker.connection is None:
+        if worker.connection is None and isinstance(event, Connected | Rejoining | Reconnected):
             worker.owner = self._routes[event.route]
             worker.connection = Connection(event.connection_id, event.request, self._host)
         connection, owner = worker.connection, worker.owner
@@ -107,6 +109,10 @@ class Callbacks:
         return None, None
 
     async def _call(self, function: Callable[..., Any], *args: Any) -> Any:
-        if inspect.iscoroutinefunction(function):
-            return await self._host.stepwise(function(*args))  # a frame less than through `call`
+        plain = getattr(function, "__func__", function)  # the same for every look at a method
+        is_coroutine = self._coroutines.get(plain)
+        if is_coroutine is None:
+            is_coroutine = self._coroutines[plain] = inspect.iscoroutinefunction(function)
+        if is_coroutine:
+            return await self._host.stepwise(function(*args))
         return await self._host.stepwise(call(function, *args))

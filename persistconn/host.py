@@ -212,15 +212,15 @@ class Host:
     async def _spread(self, parking: Parking) -> None:
         """The rest of big broadcasts, some readers at a time."""
         while True:
-            await parking.wait()
-            while self._rest:
-                exchanges, pieces = self._rest[0]
-                some = [exchanges.popleft() for _ in range(min(_READERS_AT_ONCE, len(exchanges)))]
-                if not exchanges:
-                    self._rest.popleft()
-                self._transmit([exchange for exchange in some if not exchange.ended], pieces)
-                self.pump()
-                await anyio.lowlevel.checkpoint()
+            while not self._rest:
+                await parking.wait()
+            exchanges, pieces = self._rest[0]
+            some = [exchanges.popleft() for _ in range(min(_READERS_AT_ONCE, len(exchanges)))]
+            if not exchanges:
+                self._rest.popleft()
+            self._transmit([exchange for exchange in some if not exchange.ended], pieces)
+            self.pump()
+            await anyio.lowlevel.checkpoint()
 
     def _tell(self, event: AppEvent) -> None:
         worker = self._workers.get(event.connection_id)

@@ -196,6 +196,8 @@ class Topics:
 
     def fit_together(self, posts: list[Post]) -> bool:
         """All of `posts` are still here, and one envelope may hold them."""
+        if len(posts) == 1:
+            return posts[0].payload is not None
         return len(self._limited(posts, 0).posts) == len(posts) and all(post.payload is not None for post in posts)
 
     def pull(self, reader: Reader) -> Batch:

@@ -232,8 +232,9 @@ class Lifecycle:
         if session is None or session.event is not event:
             raise LocalProtocolError(f"complete() for {event!r}, which is not in flight")
         session.event = None
-        is_birth = isinstance(event, Connected) or (isinstance(event, Reconnected) and session.app is App.STARTING)
-        if is_birth or isinstance(event, Disconnected):
+        if (session.app is App.STARTING and isinstance(event, Connected | Reconnected)) or (
+            session.app is App.ENDING and isinstance(event, Disconnected)
+        ):
             session.tell(AppInput.COMPLETED)
         if session.inbox:
             session.event = session.inbox.popleft()
@@ -242,7 +243,8 @@ class Lifecycle:
             if exchange is not None and exchange.paused and len(session.inbox) <= self._settings.inbox_messages // 2:
                 exchange.paused = False
                 self._delivery.outputs.append(Resume(exchange))
-        self.settle(session)
+        if session.link is Link.GONE:  # else there is no joint rule
+            self.settle(session)
         return session
 
     # What handing out batches brings up ---------------------------------------------------------

@@ -19,7 +19,7 @@ from .exchange import Exchange
 from .lifecycle import Lifecycle
 from .outputs import AppEvent, Connected, DisconnectReason, Output, Received, Reconnected, Rejoining, Wait
 from .reception import ADMITTED, Admission, Reception, Route
-from .session import App, Link, Session
+from .session import Link, Session
 
 __all__ = ["EndpointStatistics", "ServerEndpoint"]
 
@@ -82,6 +82,7 @@ class ServerEndpoint:
         for path in paths:
             if paths.count(path) > 1:
                 raise ConfigurationError(f"two connections are mounted at {path!r}: give each a path of its own")
+        self._wait = Wait(None)
         tokens = Tokens(Signer(secret_keys))
         self._topics = Topics(self.settings)
         epoch = new_epoch(entropy)
@@ -169,7 +170,10 @@ class ServerEndpoint:
         """
         self._at(now)
         session = self._lifecycle.completed(event)
-        if isinstance(event, Rejoining):
+        if isinstance(event, Received):
+            if not hold and not event.exchange.duplex:
+                self._reception.answer_send(event.exchange, None, error)
+        elif isinstance(event, Rejoining):
             kept = () if error is not None else event.groups if answer is None else answer
             for name in kept:
                 self._join(session, name)
@@ -181,8 +185,6 @@ class ServerEndpoint:
             self._reception.started(session, refusal)
             if refusal is not None:
                 self._lifecycle.hang_up(session, DisconnectReason.aborted, _CLOSED)
-        elif isinstance(event, Received) and not event.exchange.duplex and not hold:
-            self._reception.answer_send(event.exchange, None, error)
 
     def reply(self, event: Received, payload: Payload, now: float) -> None:
         """Answer a message directly: unwrapped on its WebSocket, or as the body of its `/send`.
@@ -290,7 +292,10 @@ class ServerEndpoint:
         if not outputs:
             self._lifecycle.flush()
             if not outputs:
-                return Wait(self._deadline())
+                until = self._deadline()
+                if self._wait.until != until:
+                    self._wait = Wait(until)
+                return self._wait
         return outputs.popleft()
 
     def _deadline(self) -> float | None:
@@ -320,7 +325,7 @@ class ServerEndpoint:
 
     def _alive(self, connection_id: str) -> Session | None:
         session = self._lifecycle.sessions.get(connection_id)
-        return None if session is None or session.link is Link.GONE or session.app is App.DEAD else session
+        return None if session is None or session.link is Link.GONE else session
 
     def _at(self, now: float) -> None:
         if now > self._delivery.now:

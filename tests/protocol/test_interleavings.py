@@ -124,7 +124,8 @@ def test_who_is_lost_when_its_turn_comes_gets_it_on_the_next_transport() -> None
     client = Client(talk, WS).start()
     assert client.exchange is not None
     talk.slow.add(client.exchange)
-    talk.broadcast("in flight", "waiting")
+    talk.broadcast("in flight")
+    talk.broadcast("waiting")
     client.take()
     talk.endpoint.sent([client.exchange], talk.now)
     client.drop()
@@ -255,6 +256,6 @@ def test_an_unread_reply_of_a_displaced_transport_goes_with_the_newer() -> None:
     client = Client(talk, WS).start()
     assert client.exchange is not None
     client.send("x")
-    talk.endpoint.reply(talk.events[-1], Payload("answer"), talk.now)  # type: ignore[arg-type]
+    talk.endpoint.reply(talk.events[-1], Payload("answer"), talk.now)
     assert [output for output in talk.drain() if isinstance(output, Transmit)]
     assert [piece.data for piece in talk.pieces[client.exchange] if isinstance(piece, Message)][-1] == b'"answer"'
