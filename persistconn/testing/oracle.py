@@ -273,8 +273,9 @@ class Oracle:
         if attachment is None or attachment.is_stale or any(earlier.left is None for earlier in story.reports):
             report.exact = False
         elif missed is None and countable:
-            away = story.expected[attachment.seen :]
-            if all(self.holdings.is_countable(number, report) for number in away):
+            # Of what is forgotten nobody knows any more whom it was for.
+            since = story.expected[attachment.seen - 1] if attachment.seen else 0
+            if all(self.holdings.is_countable(number, report) for number in range(since + 1, report.head + 1)):
                 raise Broken("gap size", f"{story.id}: missed=None, but it could be counted")
         story.reports.append(report)
         story.owed = [number for number in story.owed if not self._excuse(story, number)]

@@ -75,7 +75,7 @@ class Reply:
 
     def matches(self, said: Reply) -> bool:
         """`said` is what this expects."""
-        return self.to == said.to and self.what == said.what and (self.value is ... or bool(self.value == said.value))
+        return self.to == said.to and self.what == said.what and _like(self.value, said.value)
 
     def __str__(self) -> str:
         return f"<< {self.to} {self.what}{'' if self.value is ... else f' {self.value!r}'}"
@@ -187,6 +187,15 @@ class Line:
         return said
 
 
+def _like(expected: Any, said: Any) -> bool:
+    """`...` is like anything, also within an object."""
+    if expected is ...:
+        return True
+    if isinstance(expected, dict) and isinstance(said, dict):
+        return expected.keys() == said.keys() and all(_like(expected[key], said[key]) for key in expected)
+    return bool(expected == said)
+
+
 def _value(text: str) -> Any:
     try:
         return json.loads(text)
@@ -229,6 +238,16 @@ class Playbook:
                 self._written.append(str(said))
                 return self
         return self._fail(f"expected {expected}")
+
+    def takes(self, line: Line) -> Any:
+        """What was said to `line` next, as a value, whatever it is."""
+        said = next((said for said in self._said if said.to == line.name), None)
+        if said is None:
+            self._fail(f"expected something for {line.name}")
+            return None
+        self._said.remove(said)
+        self._written.append(str(said))
+        return said.value
 
     def ends(self) -> None:
         """Nothing more is said now."""
