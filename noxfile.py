@@ -34,8 +34,6 @@ nox.options.sessions = [
 
 HERE = Path(__file__).parent
 REQUIRED = os.environ.get("REQUIRE_REAL_PARTS", "") not in ("", "0")
-SHARED = ".nox/test"
-"""One environment for all sessions that run pytest: installing takes longer than some of them."""
 PURE_TESTS = ["tests/test_errors.py", "tests/test_settings.py", "tests/wire", "tests/bus", "tests/protocol"]
 PURE_ZONE = [
     "persistconn/errors.py",
@@ -56,7 +54,7 @@ def skip_or_fail(session: nox.Session, reason: str) -> None:
     session.skip(reason)
 
 
-@nox.session(venv_location=SHARED)
+@nox.session
 def tests(session: nox.Session) -> None:
     """The whole suite and the doctests, on asyncio, uvloop and trio."""
     session.install("-e", ".[test]")
@@ -99,7 +97,7 @@ def _judge_public_types(session: nox.Session, report: str) -> None:
     session.log(f"{len(exported)} public symbols, none of unknown type.")
 
 
-@nox.session(venv_location=SHARED)
+@nox.session
 def coverage(session: nox.Session) -> None:
     """Every line and branch of the pure zone, from its own tests alone."""
     session.install("-e", ".[test]")
@@ -108,14 +106,14 @@ def coverage(session: nox.Session) -> None:
     session.run("coverage", "report", include, "--fail-under=100")
 
 
-@nox.session(venv_location=SHARED)
+@nox.session
 def simulate(session: nox.Session) -> None:
     """The seeded simulation: clients, links that fail and a clock that jumps, judged by an oracle."""
     session.install("-e", ".[test]")
     session.run("pytest", "-n", "2", "tests/simulation", *session.posargs)
 
 
-@nox.session(venv_location=SHARED)
+@nox.session
 def interop(session: nox.Session) -> None:
     """Unmodified foreign clients, jquery.signalR in Chromium among them, against our server."""
     session.install("-e", ".[interop]")
