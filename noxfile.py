@@ -16,9 +16,10 @@ from pathlib import Path
 
 import nox
 
-nox.needs_version = ">=2024.10"
+nox.needs_version = ">=2026.10"
 nox.options.default_venv_backend = "virtualenv"
 nox.options.reuse_venv = "yes"
+nox.options.parallel = 2  # sessions of one process run side by side; the others use both cores themselves
 nox.options.error_on_missing_interpreters = True
 nox.options.sessions = [
     "lint",
@@ -63,7 +64,7 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", "-n", "2", *ignored, "-m", " and ".join(f"not {name}" for name in apart), *session.posargs)
 
 
-@nox.session
+@nox.session(allow_parallel=True)
 def lint(session: nox.Session) -> None:
     """ruff: format and lint."""
     session.install("ruff>=0.9")
@@ -71,7 +72,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check", ".")
 
 
-@nox.session
+@nox.session(allow_parallel=True)
 def types(session: nox.Session) -> None:
     """mypy strict and pyright inside, and both on a user's program; nothing public has an unknown type."""
     session.install("-e", ".[types]")
@@ -97,7 +98,7 @@ def _judge_public_types(session: nox.Session, report: str) -> None:
     session.log(f"{len(exported)} public symbols, none of unknown type.")
 
 
-@nox.session
+@nox.session(allow_parallel=True)
 def coverage(session: nox.Session) -> None:
     """Every line and branch of the pure zone, from its own tests alone."""
     session.install("-e", ".[test]")
@@ -175,7 +176,7 @@ def _find_python27() -> Path | None:
     return None
 
 
-@nox.session
+@nox.session(allow_parallel=True)
 def docs(session: nox.Session) -> None:
     """The documentation; a warning is an error."""
     session.install("-e", ".[docs]")
@@ -189,7 +190,7 @@ def bench(session: nox.Session) -> None:
     session.run("python", "-m", "benchmarks", *session.posargs)
 
 
-@nox.session
+@nox.session(allow_parallel=True)
 def build(session: nox.Session) -> None:
     """The wheel and the source archive; the wheel works by itself, from an empty folder."""
     session.install("build", "hatchling")
