@@ -9,11 +9,12 @@ from urllib.parse import quote
 from urllib.request import Request, urlopen
 
 import pytest
-from playwright.sync_api import Error as PlaywrightError
 
 from .browser import ChatPage
 from .harness import ServerProcess
 from .proxy import Proxy
+
+PlaywrightError = pytest.importorskip("playwright.sync_api", reason="playwright is not installed").Error
 
 OpenPage = Callable[..., ChatPage]
 ProxyTo = Callable[..., Proxy]
