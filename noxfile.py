@@ -111,7 +111,7 @@ def coverage(session: nox.Session) -> None:
 def simulate(session: nox.Session) -> None:
     """The seeded simulation: clients, links that fail and a clock that jumps, judged by an oracle."""
     session.install("-e", ".[test]")
-    session.run("pytest", "-n", "2", "tests/simulation", *session.posargs)
+    session.run("pytest", "tests/simulation", *session.posargs)  # the long run takes two processes by itself
 
 
 @nox.session
