@@ -39,6 +39,7 @@ class Options:
     tls_cert: str | None
     tls_key: str | None
     reload: bool
+    root_path: str
     access_log: bool
     fd: tuple[int, ...]
     parent: int | None
@@ -59,6 +60,7 @@ class Options:
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Processes to run.")
 @click.option("--tls-cert", metavar="PEM", help="Certificate chain: serve https.")
 @click.option("--tls-key", metavar="PEM", help="Its private key, unless it is in the same file.")
+@click.option("--root-path", default="", metavar="PATH", help="What a proxy in front takes off every path.")
 @click.option("--reload", is_flag=True, help="Start again when a Python file below this folder changes.")
 @click.option("--access-log/--no-access-log", default=True, show_default=True, help="A line for each request.")
 @click.option("--fd", multiple=True, type=int, hidden=True, help="A listening socket handed down by the parent.")
@@ -159,6 +161,7 @@ async def _serve(app: App, given: Options) -> None:
         sockets=[socket.socket(fileno=fd) for fd in given.fd] or None,
         tls_cert=given.tls_cert,
         tls_key=given.tls_key,
+        root_path=given.root_path,
         access_log=given.access_log,
         task_status=_Announcement(given),
     )
@@ -193,6 +196,7 @@ def _command(given: Options) -> list[str]:
     command = [sys.executable, "-m", "persistconn", "serve", given.target, "--backend", given.backend]
     command += ["--uvloop"] * given.uvloop
     command += ["--access-log" if given.access_log else "--no-access-log"]
+    command += ["--root-path", given.root_path] if given.root_path else []
     for option, value in (("--tls-cert", given.tls_cert), ("--tls-key", given.tls_key)):
         command += [option, value] if value is not None else []
     return command

@@ -49,11 +49,12 @@ class Server:
         listeners: Sequence[Listener],
         *,
         tls: ssl.SSLContext | None = None,
+        root_path: str = "",
         access_log: bool = True,
         handle_signals: bool = True,
         stream_driver: StreamDriver | None = None,
     ) -> None:
-        self.state = ServerState(host, log=AccessLog(enabled=access_log))
+        self.state = ServerState(host, root_path=_prefix(root_path), log=AccessLog(enabled=access_log))
         self.addresses = tuple(listener.address for listener in listeners)
         """Where it listens: (host, port), or the path of a Unix socket."""
         self._listeners = tuple(listeners)
@@ -171,6 +172,7 @@ async def serve(
     ssl_context: ssl.SSLContext | None = None,
     sockets: Sequence[socket.socket] | None = None,
     backlog: int = 2048,
+    root_path: str = "",
     access_log: bool = True,
     handle_signals: bool = True,
     stream_driver: StreamDriver | None = None,
@@ -181,8 +183,9 @@ async def serve(
     It listens on `host` (a name, an address or several) and `port` (0: a free one), or on the Unix socket `uds`,
     or on `sockets` that are bound already. With `tls_cert` and `tls_key` (PEM files) or an `ssl_context` it speaks
     TLS. It returns after SIGTERM or SIGINT (when it runs in the main thread and `handle_signals`), at most about
-    `drain_timeout` seconds later, or when it is cancelled. `task_status.started` gets the `Server`, once it
-    listens. Raises ConfigurationError when an address or a certificate cannot be used.
+    `drain_timeout` seconds later, or when it is cancelled. `root_path` is what a proxy in front takes off every path
+    (`/app` where `/app/echo` arrives as `/echo`): clients are told the address they know. `task_status.started`
+    gets the `Server`, once it listens. Raises ConfigurationError when an address or a certificate cannot be used.
 
     ::
 
@@ -192,20 +195,14 @@ async def serve(
             server.shutdown()
     """
     tls = ssl_context if ssl_context is not None else tls_context(tls_cert, tls_key)
-    if sockets is not None:
-        listeners = [Listener(sock) for sock in sockets]
-        for sock in sockets:
-            sock.listen(backlog)
-    elif uds is not None:
-        listeners = [bind_unix(uds, mode=uds_mode, backlog=backlog)]
-    else:
-        listeners = await anyio.to_thread.run_sync(lambda: bind(host, port, backlog=backlog))
+    listeners = await _listeners(host, port, uds, uds_mode, sockets, backlog)
     try:
         async with app.running() as gateway:
             server = Server(
                 gateway,
                 listeners,
                 tls=tls,
+                root_path=root_path,
                 access_log=access_log,
                 handle_signals=handle_signals,
                 stream_driver=stream_driver,
@@ -214,6 +211,29 @@ async def serve(
     finally:
         for listener in listeners:
             listener.close()
+
+
+async def _listeners(
+    host: str | Sequence[str],
+    port: int,
+    uds: str | os.PathLike[str] | None,
+    uds_mode: int | None,
+    sockets: Sequence[socket.socket] | None,
+    backlog: int,
+) -> list[Listener]:
+    if sockets is not None:
+        for sock in sockets:
+            sock.listen(backlog)
+        return [Listener(sock) for sock in sockets]
+    if uds is not None:
+        return [bind_unix(uds, mode=uds_mode, backlog=backlog)]
+    return await anyio.to_thread.run_sync(lambda: bind(host, port, backlog=backlog))
+
+
+def _prefix(root_path: str) -> str:
+    if root_path and not root_path.startswith("/"):
+        raise ConfigurationError(f"root_path is {root_path!r}: it must begin with /")
+    return root_path.rstrip("/")
 
 
 def tls_context(

@@ -79,17 +79,27 @@ class ServerState:
         "emptied",
         "host",
         "log",
+        "root_path",
         "settings",
         "spawn",
         "timeouts",
         "write_patience",
     )
 
-    def __init__(self, host: Gateway, *, log: AccessLog | None = None, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self,
+        host: Gateway,
+        *,
+        root_path: str = "",
+        log: AccessLog | None = None,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
         self.host = host
         self.settings = host.settings
         self.log = log if log is not None else AccessLog()
         self.clock = clock
+        self.root_path = root_path
+        """What a proxy has taken off every path."""
         self.channels: set[Channel] = set()
         self.connecting = 0
         """Sockets in a TLS handshake that no channel counts yet."""

@@ -15,7 +15,7 @@ import anyio.lowlevel
 import pytest
 from wsproto.events import CloseConnection
 
-from persistconn import App, Connection, DisconnectReason, PersistentConnection, Settings
+from persistconn import App, ConfigurationError, Connection, DisconnectReason, PersistentConnection, Settings
 from persistconn.drivers import Server, serve
 from persistconn.wire.http import Request
 from tests.drivers.peer import PATIENCE, Peer, connected
@@ -101,6 +101,19 @@ async def test_who_may_not_come_in_hears_so() -> None:
     async with app_served(Careful()) as server, connected(server) as peer:
         assert (await peer.get("/echo/negotiate?clientProtocol=2.1&key=wrong"))[0] == 401
         assert (await connect(server, peer))["S"] == 1
+
+
+async def test_clients_behind_a_proxy_that_takes_a_prefix_off_are_told_the_address_they_know() -> None:
+    async with app_served(Echo(), root_path="/app/") as server, connected(server) as peer:
+        _, answer = await peer.get("/echo/negotiate?clientProtocol=2.1")
+        assert json.loads(answer)["Url"] == "/app/echo"
+        assert (await connect(server, peer))["S"] == 1
+
+
+async def test_a_root_path_that_is_no_path_fails_at_start() -> None:
+    app = App(secret_keys=["sixteen or more characters"])
+    with pytest.raises(ConfigurationError, match="root_path is 'app': it must begin with /"):
+        await serve(app, port=0, root_path="app")
 
 
 async def test_a_reader_that_takes_nothing_keeps_nobody_waiting() -> None:
