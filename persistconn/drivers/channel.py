@@ -281,9 +281,7 @@ class Channel(Stream):
 
     def _open(self, request: Request) -> None:
         self._phase = None  # a request that follows at once has deadlines of its own
-        if self._state.root_path:
-            request.root_path = self._state.root_path
-            request.path = request.root_path + request.path
+        self._state.put_back_root(request)
         self._request = request
         self._status = None
         self._sent = 0

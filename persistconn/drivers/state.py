@@ -121,6 +121,11 @@ class ServerState:
             Phase.CLOSED: settings.close_timeout,
         }
 
+    def put_back_root(self, request: Request) -> None:
+        """Give the path of a request as its client knows it."""
+        request.root_path = self.root_path
+        request.path = self.root_path + request.path
+
     def forget(self, channel: Channel) -> None:
         """`channel` is gone."""
         self.channels.discard(channel)
