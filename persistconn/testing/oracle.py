@@ -65,6 +65,12 @@ class Oracle:
         story.attached_line = line
         story.detached_at = None
 
+    def never_began(self, id: str) -> None:
+        """The server knows no such connection: if the application never heard of it, it died in silence."""
+        story = self.stories.get(id)
+        if story is not None and story.phase is Phase.NEW and story.running is None:
+            story.phase = Phase.UNKNOWN
+
     def refused(self, id: str, status: int, *, excused: bool) -> None:
         """A receive request was answered with an error status."""
         story = self.stories.get(id)

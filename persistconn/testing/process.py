@@ -70,6 +70,8 @@ class Process:
     def accept(self, line: Line) -> None:
         """A request has arrived."""
         world, oracle = self.world, self.world.oracle
+        if not self.endpoint.is_connected(line.id):
+            oracle.never_began(line.id)
         exchange = self.endpoint.open(line.request, world.clock(), context=line, pings=world.rng.random() < 0.7)
         line.exchange = exchange
         if line.is_receiving and exchange.connection_id is not None:
