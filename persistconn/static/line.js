@@ -34,7 +34,8 @@ export class Line {
     this.#state = state;
     if (whole && !was) {
       this.#from = this.#joints.map(({ x, y }) => ({ x, y }));
-      this.#mended = still.matches ? 1 : 0;
+      const unseen = this.#joints.length === 0;        // connected before the first layout: nothing hangs there yet
+      this.#mended = still.matches || unseen ? 1 : 0;
       if (still.matches) this.#hang();
     }
     if (!whole && was) this.#snap();
