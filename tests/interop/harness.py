@@ -110,7 +110,7 @@ class ServerProcess:
         return len(self._events)
 
     def events(self, event: str, *, since: int = 0, **details: Any) -> list[Event]:
-        """All events of that kind with these details."""
+        """All events of that kind with these details, as far as they have been read: see `catch_up`."""
         wanted = {"event": event, **details}.items()
         return [each for each in self._events[since:] if wanted <= each.items()]
 
@@ -124,6 +124,10 @@ class ServerProcess:
                     said = "\n".join(map(str, self._events[-20:]))
                     raise AssertionError(f"no {event!r} event with {details} within {within} s; the last ones:\n{said}")
             return found[0]
+
+    def catch_up(self) -> None:
+        """Read everything it has said so far: what a page has seen, the server may still be saying."""
+        self.order("nothing")
 
     # What it is told ----------------------------------------------------------------------------
 

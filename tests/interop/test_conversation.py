@@ -130,6 +130,7 @@ def test_what_a_page_sends_is_received_and_answered_once(
     page.page.evaluate("() => { for (var i = 0; i < 60; i++) connection.send('text ' + i); }")
     page.until("() => seen.received.length > 60")
     texts = [f"text {number}" for number in range(60)]
+    server.catch_up()
     received = [event["data"] for event in server.events("received", id=page.id)]
     echoes = [each["echo"] for each in page.received[1:]]
     assert echoes == received

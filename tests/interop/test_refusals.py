@@ -29,6 +29,7 @@ def test_falls_back_to_event_streams_where_websockets_are_refused(
     assert (page.transport, proxy.refused) == ("serverSentEvents", 1)
     page.send("through")
     page.until_received({"echo": "through"})
+    impatient_server.catch_up()
     assert len(impatient_server.events("connected", id=page.id)) == 1
 
 

@@ -93,6 +93,8 @@ class Chat(PersistentConnection):
     async def obey(self, order: str, about: dict[str, Any]) -> None:
         """What a test may order. `texts` are sent one after the other, in that order."""
         match order:
+            case "nothing":
+                pass
             case "send":
                 for text in about["texts"]:
                     await self.send(about["id"], text)
