@@ -7,7 +7,7 @@ import logging
 import os
 import socket
 import stat
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeAlias
 
 import anyio
@@ -205,8 +205,3 @@ async def accept_forever(
                 delay = min(2 * delay, LONGEST_DELAY)
             elif error.errno in (errno.EBADF, errno.EINVAL, errno.ENOTSOCK):
                 raise  # the listening socket itself is of no use
-
-
-def addresses_of(listeners: Iterable[Listener]) -> tuple[tuple[str, int] | str, ...]:
-    """Where these listen."""
-    return tuple(listener.address for listener in listeners)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final, TypeAlias
+from typing import TypeAlias
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 __all__ = ["Chunk", "End", "Head", "Headers", "Message", "Piece", "Ping", "Query", "RawHeaders", "Request"]
@@ -241,5 +241,3 @@ class End:
 
 
 Piece: TypeAlias = Head | Chunk | Message | Ping | End
-
-NO_PIECES: Final[tuple[Piece, ...]] = ()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from persistconn.wire.http import NO_PIECES, Chunk, End, Head, Headers, Message, Ping, Query, Request, split_target
+from persistconn.wire.http import Chunk, End, Head, Headers, Message, Ping, Query, Request, split_target
 
 # Headers and queries ----------------------------------------------------------------------------
 
@@ -144,7 +144,6 @@ def test_pieces_with_the_same_content_are_equal() -> None:
     assert Chunk(b"a") != b"a"
     assert Message("a") != "a"
     assert (Head(200), End(), Ping()) == (Head(200, ()), End(1000, ""), Ping(b""))
-    assert NO_PIECES == ()
 
 
 @pytest.mark.parametrize("piece", [Chunk(b"a"), Message("a")])
