@@ -126,9 +126,11 @@ class Host:
             self.pump()
         return exchange
 
-    def receive(self, exchange: Exchange, data: str | bytes) -> None:
-        """A WebSocket message came; `pump` follows after the last of a batch."""
-        self.endpoint.receive(exchange, data, self._clock())
+    def receive(self, exchange: Exchange, messages: Sequence[str | bytes]) -> None:
+        """WebSocket messages came together; `pump` follows after the last of a batch."""
+        now = self._clock()
+        for data in messages:
+            self.endpoint.receive(exchange, data, now)
 
     def pong(self, exchange: Exchange) -> None:
         """A WebSocket pong came."""

@@ -133,8 +133,7 @@ class Client:
 
     def send(self, *texts: str | bytes) -> None:
         assert self.exchange is not None
-        for text in texts:
-            self.host.receive(self.exchange, text)
+        self.host.receive(self.exchange, texts)
         self.host.pump()
 
     async def got(self, count: int) -> list[Any]:

@@ -268,7 +268,7 @@ class Channel(Stream):
             kind = type(event)
             if kind is str or kind is bytes:
                 if exchange is not None:
-                    host.receive(exchange, event)
+                    host.receive(exchange, (event,))
             elif kind is Request:
                 self._open(event)
             elif kind is Pong:

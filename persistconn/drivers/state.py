@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -38,8 +38,8 @@ class Gateway(Protocol):
         """Begin an exchange; its answer comes through `link.transmit`, perhaps before this returns."""
         ...
 
-    def receive(self, exchange: Exchange, data: str | bytes) -> None:
-        """A WebSocket message came."""
+    def receive(self, exchange: Exchange, messages: Sequence[str | bytes]) -> None:
+        """WebSocket messages came, one after the other."""
 
     def pong(self, exchange: Exchange) -> None:
         """A WebSocket pong came."""

@@ -10,6 +10,7 @@ import logging
 import socket
 import sys
 from collections import deque
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import anyio
@@ -44,12 +45,13 @@ class EchoHost:
     async def open(self, request: Request, link: Channel, *, pings: bool = False) -> Exchange:
         return self.open_nowait(request, link, pings=pings)
 
-    def receive(self, exchange: Exchange, data: str | bytes) -> None:
+    def receive(self, exchange: Exchange, messages: Sequence[str | bytes]) -> None:
         # At once and not in `pump`: what comes before a broken frame is echoed before the close.
-        if exchange in self._waiting:
-            self._waiting[exchange].append(Message(data))
-        elif not exchange.context.transmit(exchange, (Message(data),)):
-            self._waiting[exchange] = deque()
+        for data in messages:
+            if exchange in self._waiting:
+                self._waiting[exchange].append(Message(data))
+            elif not exchange.context.transmit(exchange, (Message(data),)):
+                self._waiting[exchange] = deque()
 
     def sent(self, exchange: Exchange) -> None:
         waiting = self._waiting.pop(exchange, deque())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 import anyio
@@ -54,8 +55,12 @@ class FakeHost:
         self.pump()
         return exchange
 
-    def receive(self, exchange: Exchange, data: str | bytes) -> None:
+    def receive(self, exchange: Exchange, messages: Sequence[str | bytes]) -> None:
         assert exchange in self.exchanges
+        for data in messages:
+            self._received(exchange, data)
+
+    def _received(self, exchange: Exchange, data: str | bytes) -> None:
         self._tell("received", data)
         if data == "close":
             self.put(exchange, End(1000, "bye"))
