@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import select
 import socket
 import ssl
 import struct
@@ -67,13 +68,16 @@ def running_backend() -> Literal["asyncio", "trio"]:
 
 
 def streams_for(state: ServerState, driver: StreamDriver | None = None) -> AbstractAsyncContextManager[Streams]:
-    """The streams of the running event loop (or of `driver`), to be entered; leaving cuts what is still open."""
+    """The streams of the running event loop (or of `driver`), to be entered; leaving cuts what is still open.
+
+    Those of trio need epoll, which Linux has; on other systems trio runs the ones that run on any loop.
+    """
     chosen = running_backend() if driver is None else driver
     if chosen == "asyncio":
         from .asyncio import asyncio_streams
 
         return asyncio_streams(state)
-    if chosen == "trio":
+    if chosen == "trio" and hasattr(select, "epoll"):
         from .trio import trio_streams
 
         return trio_streams(state)

@@ -17,15 +17,32 @@ __all__ = ["AsyncioChannel", "asyncio_streams"]
 
 
 class AsyncioChannel(Channel, asyncio.Protocol):
-    """A channel that is the protocol of an asyncio transport, plain or TLS."""
+    """A channel that is the protocol of an asyncio transport, plain or TLS.
 
-    __slots__ = ("_cut", "_transport", "_writable")
+    While nothing waits in a plain transport, `write` goes past it, straight to the socket: one system call and
+    nothing else, whichever loop runs. `docs/explanation/performance.md` has what that saves.
+    """
 
-    def __init__(self, state: ServerState, *, client: Address = None, scheme: str = "http") -> None:
+    __slots__ = ("_cut", "_direct", "_plain", "_transport", "_writable")
+
+    def __init__(
+        self,
+        state: ServerState,
+        *,
+        sock: socket.socket | None = None,
+        client: Address = None,
+        scheme: str = "http",
+    ) -> None:
         super().__init__(state, client=client, scheme=scheme)
         self._transport: asyncio.Transport | None = None
         self._writable = True
         self._cut = False
+        self._plain = sock
+        """The accepted socket, until our half is closed; None under TLS."""
+        self._direct: socket.socket | None = None
+        """The same while nothing waits in the transport. The loop that closes it also makes the object forget its
+        descriptor (asyncio closes it, uvloop detaches it), so what is sent too late is an OSError, never bytes in
+        somebody else's connection."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The loop has a transport for us; with TLS, the handshake is done."""
@@ -36,21 +53,40 @@ class AsyncioChannel(Channel, asyncio.Protocol):
         # Nothing waits in the transport unseen: "written" means that the system has it (under TLS: up to 64 KiB
         # of cipher text may still wait below).
         self._transport.set_write_buffer_limits(high=0)
+        self._direct = self._plain
+
+    def connection_lost(self, exc: Exception | None = None) -> None:
+        """See Channel."""
+        self._plain = self._direct = None
+        super().connection_lost(exc)
 
     def pause_writing(self) -> None:
         """The system takes no more; the transport keeps the rest."""
         self._writable = False
+        self._direct = None
 
     def resume_writing(self) -> None:
         """The system has taken all."""
         self._writable = True
+        self._direct = self._plain
         self.write_ready()
 
     def write(self, data: bytes) -> bool:
         """See Channel."""
+        sock = self._direct
+        if sock is not None:
+            try:
+                sent = sock.send(data)
+            except OSError:
+                sent = 0  # it is full or broken: the transport finds out which, and tells us
+            if sent == len(data):
+                return True
+            data = data[sent:]
         transport = self._transport
         if transport is not None:
             transport.write(data)
+            if transport.is_closing():
+                self._direct = None  # what it has dropped must not be followed by what comes later
         return self._writable
 
     def unwritten(self) -> int:
@@ -61,6 +97,7 @@ class AsyncioChannel(Channel, asyncio.Protocol):
 
     def finish(self, *, linger: bool) -> None:
         """See Channel. TLS has no half-close here: the transport says goodbye and closes."""
+        self._plain = self._direct = None
         transport = self._transport
         if transport is None or transport.is_closing():
             return
@@ -75,6 +112,7 @@ class AsyncioChannel(Channel, asyncio.Protocol):
     def cut(self) -> None:
         """See Channel."""
         self._cut = True
+        self._plain = self._direct = None
         transport = self._transport
         if transport is not None:
             sock = transport.get_extra_info("socket")
@@ -109,7 +147,10 @@ class AsyncioStreams(Streams):
 
     def attach(self, sock: socket.socket, client: Address, tls: ssl.SSLContext | None) -> None:
         """See Streams."""
-        channel = AsyncioChannel(self._state, client=client, scheme="http" if tls is None else "https")
+        if tls is None:
+            channel = AsyncioChannel(self._state, sock=sock, client=client)
+        else:
+            channel = AsyncioChannel(self._state, client=client, scheme="https")
         self.spawn(self._connect, channel, sock, tls)
 
     async def _connect(self, channel: AsyncioChannel, sock: socket.socket, tls: ssl.SSLContext | None) -> None:

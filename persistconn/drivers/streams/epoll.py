@@ -1,0 +1,231 @@
+"""Channels over plain sockets that one epoll object watches (Linux): no transport and no task per connection.
+
+The loop that runs them waits for the one descriptor of the `Poller`, and then calls `serve_ready`.
+"""
+
+from __future__ import annotations
+
+import logging
+import select
+import socket
+from collections import deque
+from typing import Final
+
+import anyio
+
+from ..channel import Channel
+from ..state import ServerState
+from . import Address, reset_on_close
+
+__all__ = ["EpollChannel", "Poller"]
+
+logger = logging.getLogger("persistconn.server")
+
+READ: Final = 65_536
+"""Bytes read from one socket before the next has its turn."""
+AT_ONCE: Final = 256
+"""Sockets read before the other tasks of the loop have theirs."""
+
+
+class Poller:
+    """Says which of many sockets can be read, and tells channels that are over that they are.
+
+    Level-triggered: what is not read now is reported again. A socket that nobody wants to read is taken out, as an
+    end or an error would be reported for ever, whatever was asked for (epoll_ctl(2), EPOLLHUP and EPOLLERR).
+    """
+
+    __slots__ = ("_channels", "_epoll", "_gone", "_news")
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._channels: dict[int, EpollChannel] = {}
+        self._gone: list[EpollChannel] = []
+        self._news = anyio.Event()
+
+    def fileno(self) -> int:
+        """Readable when `serve_ready` has something to do."""
+        return self._epoll.fileno()
+
+    def add(self, channel: EpollChannel, descriptor: int) -> None:
+        """Read this socket from now on. Raises OSError when the system has no room for that."""
+        self._epoll.register(descriptor, select.EPOLLIN)
+        self._channels[descriptor] = channel
+
+    def remove(self, descriptor: int) -> None:
+        """Read it no more; always before it is closed, for its number may be another socket's a moment later."""
+        del self._channels[descriptor]
+        self._epoll.unregister(descriptor)
+
+    def serve_ready(self) -> None:
+        """Read every socket that has something, once, and give it to its channel."""
+        find = self._channels.get
+        for descriptor, _ in self._epoll.poll(0, AT_ONCE):
+            channel = find(descriptor)
+            if channel is not None:  # else one that came before has paused or closed it
+                try:
+                    channel.readable()
+                except Exception:
+                    logger.exception("an error in the server; the connection it happened on is closed")
+                    channel.cut()
+
+    def bury(self, channel: EpollChannel) -> None:
+        """Its socket is closed: tell it so, soon."""
+        if not self._gone:
+            self._news.set()
+        self._gone.append(channel)
+
+    async def tell_lost_forever(self) -> None:
+        """Tell channels that they are over, until cancelled."""
+        while True:
+            await self._news.wait()
+            self._news = anyio.Event()
+            self.tell_lost()
+
+    def tell_lost(self) -> None:
+        """Tell those that are over and have not been told."""
+        while self._gone:
+            gone, self._gone = self._gone, []
+            for channel in gone:
+                try:
+                    channel.connection_lost()
+                except Exception:
+                    logger.exception("an error in the server, about a connection that is over")
+
+    def close(self) -> None:
+        """No channel may be left."""
+        self.tell_lost()
+        self._epoll.close()
+
+
+class EpollChannel(Channel):
+    """A channel over a non-blocking socket: sent at once, and what does not fit by a task made on demand."""
+
+    __slots__ = ("_backlog", "_backlog_size", "_closed", "_finishing", "_heard_all", "_poller", "_socket", "_watched")
+
+    def __init__(self, state: ServerState, poller: Poller, sock: socket.socket, *, client: Address = None) -> None:
+        super().__init__(state, client=client)
+        self._poller = poller
+        self._socket = sock
+        self._backlog: deque[memoryview] | None = None
+        """None: nothing waits, and no task drains."""
+        self._backlog_size = 0
+        self._finishing: bool | None = None
+        """What `finish` was told, while it waits for the backlog."""
+        self._closed = False
+        self._heard_all = False
+        """The peer has closed its half."""
+        self._watched = False
+        self.resume_reading()
+
+    def readable(self) -> None:
+        """The poller says that there is something to read."""
+        try:
+            data = self._socket.recv(READ)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._close()  # reset by the peer
+            return
+        if data:
+            self.data_received(data)
+            return
+        self._heard_all = True
+        self.pause_reading()
+        if not self.eof_received():
+            self.finish(linger=False)
+
+    def write(self, data: bytes) -> bool:
+        """See Channel."""
+        if self._backlog is not None:
+            self._backlog.append(memoryview(data))
+            self._backlog_size += len(data)
+            return False
+        try:
+            sent = self._socket.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self.cut()  # the poller tells of the loss, later: who writes may be publishing to thousands
+            return False
+        if sent == len(data):
+            return True
+        self._backlog = deque((memoryview(data)[sent:],))
+        self._backlog_size = len(data) - sent
+        self._state.spawn(self._drain)
+        return False
+
+    async def _drain(self) -> None:
+        backlog = self._backlog
+        sock = self._socket
+        while backlog and not self._closed:
+            try:
+                await anyio.wait_writable(sock)
+                sent = sock.send(backlog[0])
+            except BlockingIOError:
+                continue
+            except (OSError, anyio.ClosedResourceError):
+                self.cut()
+                return
+            self._backlog_size -= sent
+            if sent < len(backlog[0]):
+                backlog[0] = backlog[0][sent:]
+            else:
+                backlog.popleft()
+        if not self._closed:
+            self._backlog = None
+            if self._finishing is not None:
+                self._finish_now(linger=self._finishing)
+            self.write_ready()
+
+    def unwritten(self) -> int:
+        """See Channel."""
+        return self._backlog_size
+
+    def finish(self, *, linger: bool) -> None:
+        """See Channel."""
+        if self._backlog is None:
+            self._finish_now(linger=linger)
+        else:
+            self._finishing = linger
+
+    def _finish_now(self, *, linger: bool) -> None:
+        if not linger:
+            self._close()
+        elif not self._closed:
+            try:
+                self._socket.shutdown(socket.SHUT_WR)
+            except OSError:
+                self._close()  # the peer was faster
+
+    def cut(self) -> None:
+        """See Channel."""
+        if not self._closed:
+            reset_on_close(self._socket)
+            self._close()
+
+    def _close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self.pause_reading()
+            if self._backlog is not None:
+                self._backlog_size = 0
+                anyio.notify_closing(self._socket)  # wakes the task that drains, with ClosedResourceError
+            self._socket.close()
+            self._poller.bury(self)
+
+    def pause_reading(self) -> None:
+        """See Channel."""
+        if self._watched:
+            self._watched = False
+            self._poller.remove(self._socket.fileno())
+
+    def resume_reading(self) -> None:
+        """See Channel."""
+        if not self._watched and not self._closed and not self._heard_all:
+            try:
+                self._poller.add(self, self._socket.fileno())
+            except OSError as error:
+                self._state.log.refused(self.client, f"no connection: {error}")
+                self.cut()
+            else:
+                self._watched = True
