@@ -1,45 +1,59 @@
-"""Calls the user's callbacks: coroutine functions in the connection's task, plain ones in a worker thread."""
+"""Runs the user's callbacks, those of all connections in one task, as long as none of them waits.
+
+Leader and followers: one task, the leader, deals with every event that has come, so one wake-up serves whatever a
+round of the event loop brings, and what all these callbacks send leaves together. A callback that waits keeps its
+task for itself, from then on a follower; the next event gets a new leader. So there are as many tasks as callbacks
+that wait at this moment, and one more; an idle connection has none. Plain functions run in a worker thread.
+"""
 
 from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from typing import Any, Protocol
+import types
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
+from contextvars import copy_context
+from typing import Any, Final, Protocol
 
+import anyio
+import anyio.lowlevel
 import anyio.to_thread
 
 from .connection import Connection, Outlet, PersistentConnection
+from .errors import ConnectionClosed, PersistconnError
 from .protocol.outputs import AppEvent, Connected, Disconnected, Gap, Received, Reconnected, Rejoining
+from .protocol.server import ServerEndpoint
 from .tasks import Parking, Tasks, ends_this_task
 from .wire.classic import read_data
 
-__all__ = ["Callbacks", "Stepper", "Worker", "call"]
+__all__ = ["Callbacks", "Stage", "call"]
 
 _logger = logging.getLogger("persistconn.app")
 
-
-class Stepper(Outlet, Protocol):
-    """A host: the outlet of connections, and the way their callbacks run."""
-
-    def stepwise(self, callback: Coroutine[Any, Any, Any]) -> Awaitable[Any]:
-        """Run a callback in this task; whenever it waits, what it has sent leaves."""
-        ...
+_EVENTS_AT_ONCE: Final = 128
+"""The leader lets other tasks run after so many events."""
 
 
-class Worker:
-    """What a connection's task knows: its connection, the event to deal with, the tasks that end with it."""
+class Stage(Outlet, Protocol):
+    """What callbacks need of a host."""
 
-    __slots__ = ("connection", "event", "id", "owner", "parking", "tasks")
+    endpoint: ServerEndpoint
+    clock: Callable[[], float]
 
-    def __init__(self, parking: Parking, event: AppEvent) -> None:
-        self.id = event.connection_id
-        self.parking = parking
-        self.event: AppEvent | None = event
-        self.connection: Connection | None = None
-        self.owner: PersistentConnection | None = None
+    def flush(self) -> None:
+        """Let leave what has been sent."""
+
+
+class Lifetime:
+    """A connection as its callbacks know it, and the tasks that end with it."""
+
+    __slots__ = ("connection", "owner", "tasks")
+
+    def __init__(self, owner: PersistentConnection, connection: Connection) -> None:
+        self.owner = owner
+        self.connection = connection
         self.tasks: dict[object, Callable[[], None]] | None = None
-        """How to cancel each task that ends with the connection."""
+        """How to cancel each."""
 
     def start(self, tasks: Tasks, function: Callable[..., Awaitable[object]], *args: Any) -> None:
         """Run a task that ends with the connection."""
@@ -53,6 +67,18 @@ class Worker:
             cancel()
 
 
+class _Lead:
+    """One task that runs callbacks: the leader, or a follower that was."""
+
+    __slots__ = ("parking", "resting")
+
+    def __init__(self, parking: Parking) -> None:
+        self.parking = parking
+        """Where it waits for events."""
+        self.resting = False
+        """It is not a callback that waits."""
+
+
 async def call(function: Callable[..., Any], *args: Any) -> Any:
     """Call a user's function: a plain one in a worker thread. A coroutine it gives back is awaited."""
     if inspect.iscoroutinefunction(function):
@@ -62,57 +88,185 @@ async def call(function: Callable[..., Any], *args: Any) -> Any:
 
 
 class Callbacks:
-    """The callbacks of all routes."""
+    """The callbacks of all routes, and the tasks that run them."""
 
-    def __init__(self, routes: Mapping[str, PersistentConnection], host: Stepper) -> None:
+    def __init__(self, routes: Mapping[str, PersistentConnection], stage: Stage) -> None:
+        self.running = False
+        """A callback is being stepped: what it sends need not leave before it waits or ends."""
         self._routes = routes
-        self._host = host
-        self._coroutines: dict[object, bool] = {}
+        self._stage = stage
+        self._endpoint = stage.endpoint
+        self._lifetimes: dict[str, Lifetime] = {}
+        self._tasks: Tasks | None = None
+        self._leader: _Lead | None = None
+        self._clean = copy_context()
+        """What each leader begins with: a context variable that a callback sets is not seen by the next one."""
+        self._empty: anyio.Event | None = None
+        """Made when somebody waits for the last connection to be told of its end."""
+        self._kinds: dict[object, bool] = {}
         """Whether a function is a coroutine function: asking costs more than the rest of a call."""
 
-    async def run(self, worker: Worker, event: AppEvent) -> tuple[Sequence[str] | None, BaseException | None]:
-        """Tell the application of `event`. Gives its answer and its error, which has been logged.
+    def open(self, tasks: Tasks) -> None:
+        """From now on there are tasks to run callbacks in."""
+        self._tasks = tasks
+        self._clean = copy_context()
 
-        Raises only what ends the task.
-        """
-        if worker.connection is None and isinstance(event, Connected | Rejoining | Reconnected):
-            worker.owner = self._routes[event.route]
-            worker.connection = Connection(event.connection_id, event.request, self._host)
-        connection, owner = worker.connection, worker.owner
-        assert connection is not None and owner is not None
+    def close(self) -> None:
+        """The tasks are being cancelled."""
+        self._tasks = None
+
+    async def ended(self) -> None:
+        """Wait until no connection is left, and every callback has run."""
+        if self._empty is None:
+            self._empty = anyio.Event()
+        self._check_empty()
+        await self._empty.wait()
+
+    def _check_empty(self) -> None:
+        if self._empty is not None and not self._lifetimes and not self._endpoint.has_events:
+            self._empty.set()
+
+    def summon(self) -> None:
+        """The endpoint has events: see that the leader deals with them, or that there is one."""
+        if self._leader is not None:
+            self._leader.parking.wake()
+            return
+        if self._tasks is None:
+            raise PersistconnError("the app is not running: use `async with app.running()` or serve it")
+        self._leader = _Lead(self._tasks.parking())
+        self._clean.copy().run(self._tasks.spawn, self._watch, self._leader)
+
+    def start_soon(self, connection_id: str, function: Callable[..., Awaitable[object]], *args: Any) -> None:
+        """Run a task that ends with the connection."""
+        lifetime = self._lifetimes.get(connection_id)
+        if lifetime is None or self._tasks is None:
+            raise ConnectionClosed(f"connection {connection_id} has ended")
+        lifetime.start(self._tasks, function, *args)
+
+    # Leading ------------------------------------------------------------------------------------
+
+    @types.coroutine
+    def _watch(self, me: _Lead) -> Generator[Any, Any, None]:
+        """Step the callbacks of one task. Whenever one waits, what was sent leaves and somebody else may lead."""
+        work = self._lead(me)
         try:
-            match event:
-                case Received():
-                    connection.text = event.data if isinstance(event.data, str) else ""
-                    data = event.data if owner.raw_text or isinstance(event.data, bytes) else read_data(event.data)
-                    await self._call(owner.on_received, connection, data)
-                case Connected():
-                    await self._call(owner.on_connected, connection)
-                case Rejoining():
-                    return tuple(await self._call(owner.on_rejoining_groups, connection, event.groups)), None
-                case Reconnected():
-                    connection.request = event.request
-                    connection.recovered, connection.missed = event.recovered, event.missed
-                    await self._call(owner.on_reconnected, connection)
-                case Gap():
-                    connection.recovered, connection.missed = False, event.missed
-                    _logger.warning("connection %s is slow and missed %s messages", connection.id, event.missed)
-                    await self._call(owner.on_gap, connection)
-                case _:
-                    assert isinstance(event, Disconnected)
-                    await self._call(owner.on_disconnected, connection, event.reason)
+            self.running = True
+            step = work.send(None)
+            while True:
+                self.running = False
+                if not me.resting:
+                    if self._leader is me:
+                        self._leader = None
+                    self._stage.flush()
+                try:
+                    value = yield step
+                except GeneratorExit:
+                    work.close()
+                    raise
+                except BaseException as error:
+                    self.running = True
+                    step = work.throw(error)
+                else:
+                    self.running = True
+                    step = work.send(value)
+        except StopIteration:
+            pass
+        finally:
+            self.running = False
+            if self._leader is me:
+                self._leader = None
+            if self._tasks is not None:
+                self._stage.flush()
+
+    async def _lead(self, me: _Lead) -> None:
+        """Deal with events, until somebody else leads when a callback is done."""
+        take = self._endpoint.take_event
+        clean = copy_context()
+        count = 0
+        while True:
+            event = take() if count < _EVENTS_AT_ONCE else None
+            if event is None:
+                count = 0
+                self._stage.flush()
+                me.resting = True
+                if self._endpoint.has_events:
+                    await anyio.lowlevel.checkpoint()
+                else:
+                    await me.parking.wait()
+                me.resting = False
+                continue
+            count += 1
+            await self._deal_with(event)
+            if self._tasks is None:
+                return  # we are being cancelled, whatever the callback made of it
+            if self._leader is None:
+                self._leader = me
+            if self._leader is not me or copy_context() != clean:
+                return
+
+    async def _deal_with(self, event: AppEvent) -> None:
+        answer: Sequence[str] | None = None
+        failure: BaseException | None = None
+        try:
+            if type(event) is Received:
+                lifetime = self._lifetimes[event.connection_id]
+                connection, owner = lifetime.connection, lifetime.owner
+                data: Any = event.data
+                if type(data) is str:
+                    connection.text = data
+                    if not owner.raw_text:
+                        data = read_data(data)
+                else:
+                    connection.text = ""
+                on_received = owner.on_received
+                if self._kinds.get(getattr(on_received, "__func__", None)):
+                    await on_received(connection, data)
+                else:
+                    await self._call(on_received, connection, data)
+            else:
+                answer = await self._tell(event)
         except BaseException as error:
             if ends_this_task(error):
                 raise
-            _logger.exception("%s of connection %s failed", type(event).__name__, connection.id)
-            return None, error
-        return None, None
+            _logger.exception("%s of connection %s failed", type(event).__name__, event.connection_id)
+            failure = error
+        if self._tasks is not None:
+            self._endpoint.complete(event, self._stage.clock(), answer=answer, error=failure)
+            if type(event) is Disconnected:
+                self._lifetimes.pop(event.connection_id).end()
+                self._check_empty()
+
+    async def _tell(self, event: AppEvent) -> Sequence[str] | None:
+        """Tell the application of anything but a message. Gives its answer, where one is asked for."""
+        lifetime = self._lifetimes.get(event.connection_id)
+        if lifetime is None:
+            assert isinstance(event, Connected | Rejoining | Reconnected)
+            connection = Connection(event.connection_id, event.request, self._stage)
+            lifetime = self._lifetimes[event.connection_id] = Lifetime(self._routes[event.route], connection)
+        connection, owner = lifetime.connection, lifetime.owner
+        match event:
+            case Connected():
+                await self._call(owner.on_connected, connection)
+            case Rejoining():
+                return tuple(await self._call(owner.on_rejoining_groups, connection, event.groups))
+            case Reconnected():
+                connection.request = event.request
+                connection.recovered, connection.missed = event.recovered, event.missed
+                await self._call(owner.on_reconnected, connection)
+            case Gap():
+                connection.recovered, connection.missed = False, event.missed
+                _logger.warning("connection %s is slow and missed %s messages", connection.id, event.missed)
+                await self._call(owner.on_gap, connection)
+            case _:
+                assert isinstance(event, Disconnected)
+                await self._call(owner.on_disconnected, connection, event.reason)
+        return None
 
     async def _call(self, function: Callable[..., Any], *args: Any) -> Any:
         plain = getattr(function, "__func__", function)  # the same for every look at a method
-        is_coroutine = self._coroutines.get(plain)
+        is_coroutine = self._kinds.get(plain)
         if is_coroutine is None:
-            is_coroutine = self._coroutines[plain] = inspect.iscoroutinefunction(function)
+            is_coroutine = self._kinds[plain] = inspect.iscoroutinefunction(function)
         if is_coroutine:
-            return await self._host.stepwise(function(*args))
-        return await self._host.stepwise(call(function, *args))
+            return await function(*args)
+        return await call(function, *args)

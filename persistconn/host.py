@@ -1,8 +1,8 @@
-"""Runs the user's callbacks and pumps one endpoint, on anyio.
+"""Pumps one endpoint, on anyio: what drivers tell goes in, what it says is carried out.
 
-The endpoint decides, links carry out. A connection has at most one task: it runs the callbacks, one at a
-time, and sleeps in between. While a callback runs, what it sends gathers; it leaves when the callback waits
-for something or ends, so that a burst of messages is answered in one write.
+The endpoint decides, links carry out, `Callbacks` runs what users wrote. While callbacks run, what they send
+gathers; it leaves when one waits for something or all that have something to do have run, so that a burst of
+messages is answered in one write.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import anyio
 import anyio.lowlevel
 
 from .bus.post import Payload
-from .callbacks import Callbacks, Worker
+from .callbacks import Callbacks
 from .connection import Connection, PersistentConnection
 from .errors import ConnectionClosed, PersistconnError
 from .protocol.exchange import Exchange
@@ -28,7 +28,7 @@ from .protocol.outputs import Abandon, AppEvent, Disconnected, Drained, Resume, 
 from .protocol.reception import ADMITTED, Admission
 from .protocol.server import ServerEndpoint
 from .settings import Settings
-from .tasks import Parking, Tasks, open_tasks
+from .tasks import Parking, open_tasks
 from .wire.http import Piece, Request
 
 __all__ = ["Host", "Link"]
@@ -37,8 +37,9 @@ _logger = logging.getLogger("persistconn.host")
 
 _READERS_AT_ONCE: Final = 128
 """A broadcast lets others run after so many readers."""
-_EVENTS_AT_ONCE: Final = 64
-"""A connection that always has a next message lets others run after so many."""
+_REST: Final = 0.05
+"""Seconds between two looks at the clock: the timers of many connections that are due one after the other share one
+wake-up. No deadline here is counted in less than seconds."""
 
 
 class Link(Protocol):
@@ -72,33 +73,31 @@ class Host:
         self._admit = admit
         self._is_open = is_open
         self._answer_page = answer_page
-        self._clock = clock
-        self._callbacks = Callbacks(routes, self)  # type: ignore[arg-type]  # types.coroutine makes it awaitable
-        self._workers: dict[str, Worker] = {}
-        self._tasks: Tasks | None = None
+        self.clock = clock
+        self._callbacks = Callbacks(routes, self)
         self._thread: int | None = None
         self._pumping = False
-        self._stepping = False
+        self._draining = False
         self._wake_at: float | None = None
         self._alarm = anyio.Event()
         self._spreading: Parking | None = None
-        self._rest: deque[tuple[deque[Exchange], tuple[Piece, ...]]] = deque()
+        self._rest: deque[tuple[Sequence[Exchange], tuple[Piece, ...]]] = deque()
         self._waiters: dict[str, list[anyio.Event]] = {}
-        self._empty: anyio.Event | None = None
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Own the tasks: callbacks of connections and the timekeeper."""
         self._thread = threading.get_ident()
         async with open_tasks() as tasks:
-            self._tasks = tasks
+            self._callbacks.open(tasks)
             tasks.spawn(self._keep_time)
             self._spreading = tasks.parking()
             tasks.spawn(self._spread, self._spreading)
             try:
                 yield
             finally:
-                self._thread = self._tasks = self._spreading = None
+                self._thread = self._spreading = None
+                self._callbacks.close()
                 for waiter in [one for waiters in self._waiters.values() for one in waiters]:
                     waiter.set()
 
@@ -122,55 +121,55 @@ class Host:
             exchange.ended = True
             link.transmit(exchange, page)
         else:
-            exchange = self.endpoint.open(request, self._clock(), admission=admission, context=link, pings=pings)
+            exchange = self.endpoint.open(request, self.clock(), admission=admission, context=link, pings=pings)
             self.pump()
         return exchange
 
     def receive(self, exchange: Exchange, messages: Sequence[str | bytes]) -> None:
         """WebSocket messages came together; `pump` follows after the last of a batch."""
-        now = self._clock()
-        for data in messages:
-            self.endpoint.receive(exchange, data, now)
+        self.endpoint.receive_all(exchange, messages, self.clock())
 
     def pong(self, exchange: Exchange) -> None:
         """A WebSocket pong came."""
-        self.endpoint.pong(exchange, self._clock())
+        self.endpoint.pong(exchange, self.clock())
 
     def lost(self, exchange: Exchange) -> None:
         """The peer or its socket is gone."""
-        self.endpoint.lost(exchange, self._clock())
+        self.endpoint.lost(exchange, self.clock())
         self.pump()
 
     def sent(self, exchange: Exchange) -> None:
         """What `transmit` could not write at once is written."""
-        self.endpoint.sent((exchange,), self._clock())
+        self.endpoint.sent((exchange,), self.clock())
         self.pump()
 
     def drain(self) -> None:
         """Shut down: clients are told to come back, `on_disconnected(shutdown)` runs."""
-        if self._empty is None:
-            self._empty = anyio.Event()
-        self.endpoint.drain(self._clock())
+        self._draining = True
+        self.endpoint.drain(self.clock())
         self.pump()
-        self._check_empty()
 
     async def drained(self) -> None:
         """Wait until every callback of `drain` has run."""
-        if self._empty is not None:
-            await self._empty.wait()
-
-    def _check_empty(self) -> None:
-        if self._empty is not None and not self._workers:
-            self._empty.set()
+        if self._draining:
+            await self._callbacks.ended()
 
     # The pump -----------------------------------------------------------------------------------
 
-    def pump(self, mine: str | None = None) -> AppEvent | None:
-        """Do what the endpoint says until it has no more to say, or until the next event of `mine`."""
+    def pump(self) -> None:
+        """See that everything the endpoint has to say is dealt with: first its events, then what leaves."""
+        if not self.endpoint.has_events:
+            self.flush()
+        elif not self._callbacks.running:
+            self._callbacks.summon()  # who deals with them flushes
+
+    def flush(self) -> None:
+        """Do what the endpoint says for the network, until it has no more to say."""
         if self._pumping:
-            return None  # whoever pumps sees it all
+            return  # whoever pumps sees it all
         self._pumping = True
-        poll = self.endpoint.poll
+        endpoint = self.endpoint
+        poll = endpoint.poll_network
         try:
             while True:
                 output = poll()
@@ -179,11 +178,7 @@ class Host:
                     self._transmit(output.exchanges, output.pieces)  # type: ignore[union-attr]
                 elif kind is Wait:
                     self._wait(output.until)  # type: ignore[union-attr]
-                    return None
-                elif isinstance(output, AppEvent):
-                    if output.connection_id == mine:
-                        return output
-                    self._tell(output)
+                    break
                 elif isinstance(output, Resume):
                     output.exchange.context.resume()
                 elif isinstance(output, Abandon):
@@ -194,10 +189,12 @@ class Host:
                         waiter.set()
         finally:
             self._pumping = False
+        if endpoint.has_events and not self._callbacks.running:
+            self._callbacks.summon()
 
     def _transmit(self, exchanges: Sequence[Exchange], pieces: tuple[Piece, ...]) -> None:
         if len(exchanges) > _READERS_AT_ONCE and self._spreading is not None:
-            self._rest.append((deque(exchanges[_READERS_AT_ONCE:]), pieces))
+            self._rest.append((exchanges, pieces))
             self._spreading.wake()
             exchanges = exchanges[:_READERS_AT_ONCE]
         done: list[Exchange] = []
@@ -207,87 +204,21 @@ class Host:
                     done.append(exchange)
             except Exception:  # a fault of a driver costs one exchange, not the clock or the rest of a broadcast
                 _logger.exception("writing to %r failed", exchange)
-                self.endpoint.lost(exchange, self._clock())
+                self.endpoint.lost(exchange, self.clock())
         if done:
-            self.endpoint.sent(done, self._clock())
+            self.endpoint.sent(done, self.clock())
 
     async def _spread(self, parking: Parking) -> None:
         """The rest of big broadcasts, some readers at a time."""
         while True:
             while not self._rest:
                 await parking.wait()
-            exchanges, pieces = self._rest[0]
-            some = [exchanges.popleft() for _ in range(min(_READERS_AT_ONCE, len(exchanges)))]
-            if not exchanges:
-                self._rest.popleft()
-            self._transmit([exchange for exchange in some if not exchange.ended], pieces)
-            self.pump()
-            await anyio.lowlevel.checkpoint()
-
-    def _tell(self, event: AppEvent) -> None:
-        worker = self._workers.get(event.connection_id)
-        if worker is None:
-            if self._tasks is None:
-                raise PersistconnError("the app is not running: use `async with app.running()` or serve it")
-            worker = self._workers[event.connection_id] = Worker(self._tasks.parking(), event)
-            self._tasks.spawn(self._work, worker)
-        else:
-            worker.event = event
-            worker.parking.wake()
-
-    async def _work(self, worker: Worker) -> None:
-        """The task of one connection: its callbacks, in order."""
-        count = 0
-        try:
-            while await self._deal_with_next(worker):
-                worker.event = self.pump(worker.id) or worker.event
-                count += 1
-                if worker.event is None:
-                    await worker.parking.wait()
-                    count = 0
-                elif count % _EVENTS_AT_ONCE == 0:
-                    self.pump()
-                    await anyio.lowlevel.checkpoint()
-        finally:
-            self._workers.pop(worker.id, None)
-            worker.end()
-            self.pump()
-            self._check_empty()
-
-    async def _deal_with_next(self, worker: Worker) -> bool:
-        """Run one callback. False: it was the last. (While the task waits, nothing of an event is held here.)"""
-        event, worker.event = worker.event, None
-        assert event is not None
-        answer, error = await self._callbacks.run(worker, event)
-        if self._tasks is None:
-            return False  # we are being cancelled, whatever the callback made of it
-        self.endpoint.complete(event, self._clock(), answer=answer, error=error)
-        return not isinstance(event, Disconnected)
-
-    @types.coroutine
-    def stepwise(self, callback: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
-        """Run a callback in the task that awaits this; whenever it waits, what it has sent leaves."""
-        self._stepping = True
-        try:
-            step = callback.send(None)
-            while True:
-                self._stepping = False
+            exchanges, pieces = self._rest.popleft()
+            for start in range(_READERS_AT_ONCE, len(exchanges), _READERS_AT_ONCE):
+                some = exchanges[start : start + _READERS_AT_ONCE]
+                self._transmit([exchange for exchange in some if not exchange.ended], pieces)
                 self.pump()
-                try:
-                    value = yield step
-                except GeneratorExit:
-                    callback.close()
-                    raise
-                except BaseException as error:
-                    self._stepping = True
-                    step = callback.throw(error)
-                else:
-                    self._stepping = True
-                    step = callback.send(value)
-        except StopIteration as stop:
-            return stop.value
-        finally:
-            self._stepping = False
+                await anyio.lowlevel.checkpoint()
 
     # Time ---------------------------------------------------------------------------------------
 
@@ -299,14 +230,15 @@ class Host:
     async def _keep_time(self) -> None:
         while True:
             self._alarm = anyio.Event()
-            delay = None if self._wake_at is None else max(0.0, self._wake_at - self._clock())
+            delay = None if self._wake_at is None else max(0.0, self._wake_at - self.clock())
             with anyio.move_on_after(delay):
                 await self._alarm.wait()
-            now = self._clock()
+            now = self.clock()
             if self._wake_at is not None and now >= self._wake_at:
                 self._wake_at = None
                 self.endpoint.tick(now)
                 self.pump()
+                await anyio.sleep(_REST)
 
     # What users send: the Outlet ----------------------------------------------------------------
 
@@ -326,11 +258,16 @@ class Host:
         return self._send_to(connection.id, payload)
 
     async def _send_to(self, connection_id: str, payload: Payload) -> None:
-        if not self.endpoint.is_connected(connection_id):
+        keeps_up = self.endpoint.send(connection_id, payload, self.clock())
+        if keeps_up is None:
             raise ConnectionClosed(f"connection {connection_id} has ended")
-        await self._send((connection_id,), payload)
-        if not self.endpoint.is_connected(connection_id):
-            raise ConnectionClosed(f"connection {connection_id} has ended before it took the message")
+        if keeps_up:
+            if not self._callbacks.running:
+                self.pump()
+        else:
+            await self._caught_up(connection_id)
+            if not self.endpoint.is_connected(connection_id):
+                raise ConnectionClosed(f"connection {connection_id} has ended before it took the message")
 
     def send(self, ids: Sequence[str], payload: Payload) -> Coroutine[Any, Any, None]:
         """`PersistentConnection.send`."""
@@ -338,15 +275,19 @@ class Host:
         return self._send(ids, payload)
 
     async def _send(self, ids: Sequence[str], payload: Payload) -> None:
-        now = self._clock()
-        keeps_up = True
+        now = self.clock()
+        keeps_up: bool | None = True
         for connection_id in ids:
             keeps_up = self.endpoint.send(connection_id, payload, now)
-        if keeps_up or len(ids) > 1:
+        if keeps_up is False and len(ids) == 1:
+            await self._caught_up(ids[0])
+        else:
             self._leave()
-            return
+
+    async def _caught_up(self, connection_id: str) -> None:
+        """Wait for a connection that is behind."""
         waiter = anyio.Event()
-        self._waiters.setdefault(ids[0], []).append(waiter)
+        self._waiters.setdefault(connection_id, []).append(waiter)
         self._leave()
         await waiter.wait()
         self._in_loop("send")  # the app may have stopped
@@ -357,7 +298,7 @@ class Host:
         return self._publish(topic, payload, exclude)
 
     async def _publish(self, topic: str, payload: Payload, exclude: frozenset[str]) -> None:
-        self.endpoint.publish(topic, payload, self._clock(), exclude=exclude)
+        self.endpoint.publish(topic, payload, self.clock(), exclude=exclude)
         self._leave()
 
     def join(self, connection_id: str, name: str) -> Coroutine[Any, Any, None]:
@@ -376,22 +317,19 @@ class Host:
         return self._close(connection_id, reason, allow_reconnect)
 
     async def _close(self, connection_id: str, reason: str, allow_reconnect: bool) -> None:
-        self.endpoint.close(connection_id, self._clock(), reason=reason, allow_reconnect=allow_reconnect)
+        self.endpoint.close(connection_id, self.clock(), reason=reason, allow_reconnect=allow_reconnect)
         self._leave()
 
     async def _do(self, change: Callable[[str, str, float], None], connection_id: str, name: str) -> None:
-        change(connection_id, name, self._clock())
+        change(connection_id, name, self.clock())
         self._leave()
 
     def start_soon(self, connection: Connection, function: Callable[..., Awaitable[object]], *args: Any) -> None:
         """`connection.start_soon`."""
         self._in_loop("connection.start_soon")
-        worker = self._workers.get(connection.id)
-        if worker is None or self._tasks is None:
-            raise ConnectionClosed(f"connection {connection.id} has ended")
-        worker.start(self._tasks, function, *args)
+        self._callbacks.start_soon(connection.id, function, *args)
 
     def _leave(self) -> None:
         """What was sent leaves now, or with the rest of the callback that sent it."""
-        if not self._stepping:
+        if not self._callbacks.running:
             self.pump()

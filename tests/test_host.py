@@ -10,10 +10,12 @@ import threading
 import weakref
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import Any
 from urllib.parse import quote
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 import pytest
 
@@ -629,7 +631,7 @@ async def test_time_passes_for_the_endpoint() -> None:
     app = App(secret_keys=KEYS, settings=Settings(disconnect_threshold=0))
     app.add_connection("/echo", recorder)
     async with app.running() as host:
-        host._clock = lambda: moment
+        host.clock = lambda: moment
         client = await Client(host).start()
         client.exchange and host.lost(client.exchange)
         moment = 1e9
@@ -691,7 +693,7 @@ async def test_a_stuck_line_is_abandoned_and_a_full_inbox_is_resumed() -> None:
         client.line.stuck = True
         await recorder.broadcast("x")
         for days in range(3):
-            host.endpoint.tick(host._clock() + days * 86_400)
+            host.endpoint.tick(host.clock() + days * 86_400)
             host.pump()
         await client.line.until(lambda: client.line.abandoned)
 
@@ -797,7 +799,7 @@ async def test_tasks_that_have_ended_are_forgotten() -> None:
             connection.start_soon(short)
         await recorder.until("ran", 50)
         await anyio.wait_all_tasks_blocked()
-        assert not host._workers[client.id].tasks
+        assert not host._callbacks._lifetimes[client.id].tasks
 
 
 async def test_a_link_that_fails_loses_its_own_exchange_only(caplog: pytest.LogCaptureFixture) -> None:
@@ -937,20 +939,107 @@ async def test_without_running_tasks_there_is_nobody_to_tell() -> None:
 
 
 async def test_a_callback_that_is_thrown_away_is_closed() -> None:
+    """As a loop does that is closed without having been run to its end."""
     closed = False
 
-    async def callback() -> None:
-        nonlocal closed
-        try:
-            await anyio.sleep_forever()
-        finally:
-            closed = True
+    class Waits(Recorder):
+        async def on_received(self, connection: Connection, data: Any) -> None:
+            nonlocal closed
+            try:
+                await anyio.sleep_forever()
+            finally:
+                closed = True
 
-    async with serving(Recorder()) as (_, host):
-        steps: Any = host.stepwise(callback())
+    async with serving(Waits()) as (_, host):
+        client = await Client(host).start()
+        callbacks = host._callbacks
+        await anyio.wait_all_tasks_blocked()
+        assert callbacks._leader is not None and client.exchange is not None
+        host.endpoint.receive(client.exchange, "x", host.clock())
+        steps: Any = callbacks._watch(callbacks._leader)
         steps.send(None)
         steps.close()
         assert closed
+
+
+# Leader and followers ---------------------------------------------------------------------------
+
+
+async def test_who_waits_in_a_callback_keeps_nobody_from_being_served() -> None:
+    go_on = anyio.Event()
+
+    class Waits(Recorder):
+        async def on_received(self, connection: Connection, data: Any) -> None:
+            if data == "wait":
+                await go_on.wait()
+            await connection.send([data])
+
+    async with serving(Waits()) as (_, host):
+        ann, bob, cat = [await Client(host).start() for _ in range(3)]
+        ann.send("wait", "after")
+        bob.send("wait")
+        cat.send("now", "and now")
+        assert await cat.got(2) == [["now"], ["and now"]]
+        assert ann.line.messages == bob.line.messages == []
+        go_on.set()
+        assert await ann.got(2) == [["wait"], ["after"]]
+        assert await bob.got(1) == [["wait"]]
+
+
+async def test_idle_connections_have_no_task_and_waiting_callbacks_one_each() -> None:
+    go_on = anyio.Event()
+
+    class Waits(Recorder):
+        async def on_received(self, connection: Connection, data: Any) -> None:
+            await go_on.wait()
+            await connection.send(data)
+
+    async def tasks() -> int:
+        await anyio.wait_all_tasks_blocked()
+        return len(anyio.get_running_tasks())
+
+    async with serving(Waits()) as (_, host):
+        clients = [await Client(host).start()]
+        alone = await tasks()
+        clients += [await Client(host).start() for _ in range(20)]
+        assert await tasks() == alone
+        for client in clients[:5]:
+            client.send("x")
+        assert await tasks() in (alone + 4, alone + 5)  # the leader may be the fifth
+        go_on.set()
+        for client in clients[:5]:
+            await client.got(1)
+        assert await tasks() == alone
+
+
+async def test_a_context_variable_ends_with_the_callback_that_set_it() -> None:
+    name: ContextVar[str] = ContextVar("name", default="nobody")
+
+    class Names(Recorder):
+        async def on_received(self, connection: Connection, data: Any) -> None:
+            before = name.get()
+            name.set(data)
+            if data == "wait":
+                await anyio.lowlevel.checkpoint()
+            await connection.send([before, name.get()])
+
+    async with serving(Names()) as (_, host):
+        ann, bob = [await Client(host).start() for _ in range(2)]
+        ann.send("ann", "wait", "again")
+        bob.send("bob")
+        assert await ann.got(3) == [["nobody", "ann"], ["nobody", "wait"], ["nobody", "again"]]
+        assert await bob.got(1) == [["nobody", "bob"]]
+
+
+async def test_a_burst_of_many_connections_leaves_together() -> None:
+    async with serving(Recorder()) as (_, host):
+        clients = [await Client(host).start() for _ in range(5)]
+        before = [len(client.line.pieces) for client in clients]
+        for client in clients:
+            client.send("1", "2", "3")
+        for client in clients:
+            assert await client.got(3) == [1, 2, 3]
+        assert [len(client.line.pieces) for client in clients] == [count + 1 for count in before]
 
 
 # Tasks ------------------------------------------------------------------------------------------

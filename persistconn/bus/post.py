@@ -80,24 +80,20 @@ class Payload:
         return f"Payload({self.value!r})"
 
 
-class Post:
+class Post(msgspec.Struct, eq=False):
     """A payload at its position in a topic.
 
     A post whose ring has moved on keeps its place without its payload (`payload` is None) for a while,
     so that a gap can be counted; then it is forgotten (`topic` is None).
     """
 
-    __slots__ = ("exclude", "payload", "position", "size", "time", "topic")
-
-    def __init__(
-        self, position: int, topic: Topic, payload: Payload, exclude: frozenset[str] | None, time: float
-    ) -> None:
-        self.position = position
-        self.topic: Topic | None = topic
-        self.payload: Payload | None = payload
-        self.exclude = exclude
-        self.size = len(payload.json) + POST_OVERHEAD
-        self.time = time
+    position: int
+    topic: Topic | None
+    payload: Payload | None
+    exclude: frozenset[str] | None
+    size: int
+    """Of the payload's JSON and this, in bytes."""
+    time: float
 
     def __repr__(self) -> str:
         return f"<Post {self.position}>"

@@ -17,6 +17,7 @@ from .post import POST_OVERHEAD, Payload, Post
 
 __all__ = ["Batch", "Reader", "Topic", "TopicStatistics", "Topics", "connection", "everyone", "group", "groups_of"]
 
+_PRIVATE = "connection:"
 _TOMBSTONES_PER_RING = 16
 """Posts beyond the ring that are still counted in a gap, in rings."""
 
@@ -45,7 +46,7 @@ def connection(connection_id: str) -> str:
     >>> connection("4b1c")
     'connection:4b1c'
     """
-    return f"connection:{connection_id}"
+    return f"{_PRIVATE}{connection_id}"
 
 
 def groups_of(reader: Reader, route: str) -> tuple[str, ...]:
@@ -63,10 +64,12 @@ def groups_of(reader: Reader, route: str) -> tuple[str, ...]:
 class Topic:
     """A ring of posts and those who read it."""
 
-    __slots__ = ("bytes", "forgotten", "head", "lost", "name", "readers", "ring")
+    __slots__ = ("bytes", "forgotten", "head", "is_private", "lost", "name", "readers", "ring")
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.is_private = name.startswith(_PRIVATE)
+        """It is the topic of one connection, so nobody else reads it."""
         self.ring: deque[Post] = deque()
         self.lost: deque[Post] | None = None
         """Posts the ring has dropped, without payloads, oldest first; made when first needed."""
@@ -139,6 +142,8 @@ class Topics:
         self._released = 0
         """Posts in the log of which nothing is left."""
         self._most_lost = self._settings.ring_messages * _TOMBSTONES_PER_RING
+        self._ring_bytes = self._settings.ring_bytes
+        self._total_bytes = self._settings.total_ring_bytes
         self._slack = self._settings.ring_messages + self._settings.ring_messages // 4
         self.head = 0
         """Position of the newest post of all."""
@@ -152,7 +157,7 @@ class Topics:
         """A new reader that has seen all there was."""
         return Reader(id, self.head)
 
-    def subscribe(self, reader: Reader, name: str) -> None:
+    def subscribe(self, reader: Reader, name: str) -> Topic:
         """Let `reader` see what is published to `name` from now on. Twice is once."""
         topic = self._topics.get(name)
         if topic is None:
@@ -160,6 +165,7 @@ class Topics:
         if reader not in topic.readers:
             topic.readers[reader] = None
             reader.memberships[topic] = (*reader.memberships.get(topic, ()), self.head)
+        return topic
 
     def unsubscribe(self, reader: Reader, name: str) -> None:
         """Let `reader` see nothing that is published to `name` from now on; what was before, it still may."""
@@ -185,6 +191,11 @@ class Topics:
                 self._release(own.lost.popleft())
             self._forget_if_idle(own)
 
+    def find(self, name: str) -> Topic | None:
+        """The topic, if anybody reads it."""
+        topic = self._topics.get(name)
+        return topic if topic is not None and topic.readers else None
+
     def readers(self, name: str) -> Collection[Reader]:
         """Who reads `name` now."""
         topic = self._topics.get(name)
@@ -194,11 +205,18 @@ class Topics:
         """In how many groups of `route` the reader is."""
         return len(groups_of(reader, route))
 
-    def fit_together(self, posts: list[Post]) -> bool:
-        """All of `posts` are still here, and one envelope may hold them."""
-        if len(posts) == 1:
-            return posts[0].payload is not None
-        return len(self._limited(posts, 0).posts) == len(posts) and all(post.payload is not None for post in posts)
+    def fit_together(self, posts: list[Post]) -> list[bytes] | None:
+        """What is in `posts`, if all are still here and one envelope may hold them."""
+        made: list[bytes] = []
+        size = 0
+        for post in posts:
+            if post.payload is None:
+                return None
+            size += post.size
+            made.append(post.payload.json)
+        if len(made) > 1 and (len(made) > self._settings.batch_messages or size > self._settings.batch_bytes):
+            return None
+        return made
 
     def pull(self, reader: Reader) -> Batch:
         """What `reader` has not seen, oldest first, as much as one envelope may hold. Changes nothing."""
@@ -260,16 +278,14 @@ class Topics:
                 missed += not any(start < post.position <= end for start, end in told)
         return missed
 
-    def waiting(self, reader: Reader, name: str, most: int) -> tuple[int, int]:
-        """How many posts of `name` (at most `most`), and how many bytes, `reader` has not been handed."""
-        topic = self._topics.get(name)
+    def waiting(self, reader: Reader, topic: Topic, most: int) -> tuple[int, int]:
+        """How many posts of `topic` (at most `most`), and how many bytes, `reader` has not been handed."""
         count = size = 0
-        if topic is not None:
-            for post in reversed(topic.ring):
-                if post.position <= reader.position or count >= most:
-                    break
-                count += 1
-                size += post.size
+        for post in reversed(topic.ring):
+            if post.position <= reader.position or count >= most:
+                break
+            count += 1
+            size += post.size
         return count, size
 
     def trim(self, reader: Reader) -> None:
@@ -291,26 +307,37 @@ class Topics:
 
     def publish(self, name: str, payload: Payload, now: float, exclude: Collection[str] = ()) -> Post | None:
         """Give `payload` the next position. None when nobody reads `name`: then nobody ever will."""
-        self.head += 1
-        self._published += 1
         topic = self._topics.get(name)
         if topic is None or not topic.readers:
+            self.head += 1
+            self._published += 1
             return None
-        post = Post(self.head, topic, payload, frozenset(exclude) if exclude else None, now)
-        topic.ring.append(post)
-        topic.head = self.head
-        topic.bytes += post.size
-        self.bytes += post.size
+        return self.post(topic, payload, now, frozenset(exclude) if exclude else None)
+
+    def post(self, topic: Topic, payload: Payload, now: float, exclude: frozenset[str] | None = None) -> Post:
+        """The same for a topic that has readers."""
+        self.head = head = self.head + 1
+        self._published += 1
+        size = len(payload.json) + POST_OVERHEAD
+        post = Post(head, topic, payload, exclude, size, now)
+        ring = topic.ring
+        ring.append(post)
+        topic.head = head
+        topic.bytes += size
+        self.bytes += size
         self._log.append(post)
-        ring_bytes = self._settings.ring_bytes
+        if topic.bytes > self._ring_bytes or self.bytes > self._total_bytes or len(ring) > self._slack:
+            self._keep_limits(topic)
+        return post
+
+    def _keep_limits(self, topic: Topic) -> None:
         if len(topic.ring) > self._slack:
             while len(topic.ring) > self._settings.ring_messages:
                 self._drop(topic, "ring_messages")
-        while topic.bytes > ring_bytes and len(topic.ring) > 1:
+        while topic.bytes > self._ring_bytes and len(topic.ring) > 1:
             self._drop(topic, "ring_bytes")
-        while self.bytes > self._settings.total_ring_bytes and len(self._log) > 1:
+        while self.bytes > self._total_bytes and len(self._log) > 1:
             self._forget_oldest("total_ring_bytes")
-        return post
 
     def advance(self) -> int:
         """Take a position without a post, for a change that has to be told from the one before it."""

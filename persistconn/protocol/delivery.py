@@ -21,7 +21,7 @@ from ..wire.http import End, Head, Piece, Ping, RawHeaders
 from ..wire.tokens import Tokens
 from ..wire.transports import Framing
 from .exchange import Exchange
-from .outputs import Output, Transmit
+from .outputs import AppEvent, Output, Transmit
 from .session import Due, Session
 
 __all__ = ["Aftermath", "Delivery"]
@@ -47,7 +47,10 @@ class Delivery:
 
     def __init__(self, settings: Settings, topics: Topics, tokens: Tokens, epoch: str, wall: float) -> None:
         self.now = 0.0
+        self.events: deque[AppEvent] = deque()
+        """What the application has to be told."""
         self.outputs: deque[Output] = deque()
+        """What the network has to do."""
         self._settings = settings
         self._topics = topics
         self._tokens = tokens
@@ -62,11 +65,22 @@ class Delivery:
 
     def publish(self, name: str, payload: Payload, exclude: Collection[str] = ()) -> int:
         """Post to a topic; it leaves with the next flush. Gives its position."""
-        post = self._topics.publish(name, payload, self.now, exclude)
-        if post is not None:
-            assert post.topic is not None
-            self._news.setdefault(post.topic, []).append(post)
+        topic = self._topics.find(name)
+        if topic is None:
+            self._topics.publish(name, payload, self.now)
+            return self._topics.head
+        self.post(topic, payload, frozenset(exclude) if exclude else None)
         return self._topics.head
+
+    def post(self, topic: Topic, payload: Payload, exclude: frozenset[str] | None = None) -> int:
+        """Post to a topic that somebody reads. Gives the size of the post in bytes."""
+        post = self._topics.post(topic, payload, self.now, exclude)
+        posts = self._news.get(topic)
+        if posts is None:
+            self._news[topic] = [post]
+        else:
+            posts.append(post)
+        return post.size
 
     def want(self, session: Session, due: Due) -> None:
         """Put `due` into the next envelope of `session`."""
@@ -213,23 +227,25 @@ class Delivery:
         """Nothing waits for a flush."""
         return not self._news and not self._ready
 
-    def flush(self) -> Aftermath:
-        """Hand out everything that can leave now."""
-        after = Aftermath()
+    def flush(self) -> Aftermath | None:
+        """Hand out everything that can leave now. None: nothing happened to any session but that."""
         if self._news:
             news, self._news = self._news, {}
-            if len(news) == 1:
-                ((topic, posts),) = news.items()
-                self._fan_out(posts, topic.readers, after)
+            if len(news) == 1 or all(topic.is_private for topic in news):  # so nobody reads two of them
+                for topic, posts in news.items():
+                    self._fan_out(posts, topic.readers)
             else:
-                self._fan_out_many(news, after)
+                self._fan_out_many(news)
+        if not self._ready:
+            return None
+        after = Aftermath()
         while self._ready:
             ready, self._ready = self._ready, {}
             for session in ready:
                 self._serve(session, after)
         return after
 
-    def _fan_out_many(self, news: dict[Topic, list[Post]], after: Aftermath) -> None:
+    def _fan_out_many(self, news: dict[Topic, list[Post]]) -> None:
         """Who has news from one topic only gets what all such readers get; the others pull."""
         only: dict[Session, Topic | None] = {}
         for topic in news:
@@ -242,7 +258,7 @@ class Delivery:
             elif session.exchange is not None:
                 self._hold(session, session.exchange)
         for topic, sessions in by_topic.items():
-            self._fan_out(news[topic], sessions, after)
+            self._fan_out(news[topic], sessions)
 
     def _hold(self, session: Session, exchange: Exchange) -> None:
         """Not now, or not with the others."""
@@ -252,37 +268,45 @@ class Delivery:
         else:
             exchange.behind = True
 
-    def _fan_out(self, posts: list[Post], readers: Iterable[Any], after: Aftermath) -> None:
+    def _fan_out(self, posts: list[Post], readers: Iterable[Any]) -> None:
         """Hand the same posts to every idle reader; the loop is what a broadcast costs per connection."""
-        shared = self._topics.fit_together(posts)
+        payloads = self._topics.fit_together(posts)
         excluded = {id for post in posts if post.exclude is not None for id in post.exclude}
         head = self._topics.head
-        lanes: dict[Callable[[bytes], Piece], list[Exchange]] = {}
+        lanes: dict[Framing, list[Exchange]] = {}
+        framing: Framing | None = None
+        lane: list[Exchange] = []
         for session in readers:
             exchange = session.exchange
             if exchange is None:
                 continue
-            if not exchange.idle or not shared or session.id in excluded:
+            if not exchange.idle or payloads is None or (excluded and session.id in excluded):
                 self._hold(session, exchange)
                 continue
-            framing = exchange.framing
-            assert framing is not None
+            if exchange.framing is not framing:  # most readers have the same as the one before
+                framing = exchange.framing
+                assert framing is not None
+                lane = lanes.setdefault(framing, [])
             if not framing.streaming:
                 self._hold(session, exchange)
                 continue
             exchange.idle = False
             exchange.in_flight = 1
             session.position = session.told = head
-            lane = lanes.get(framing.frame)
-            if lane is None:
-                lanes[framing.frame] = [exchange]
-            else:
-                lane.append(exchange)
-        if lanes:
-            payloads = [post.payload.json for post in posts if post.payload is not None]
-            made = envelope(format_cursor(self._epoch, head), payloads)
-            for frame, exchanges in lanes.items():
-                self.outputs.append(Transmit(exchanges, (frame(made),)))
+            lane.append(exchange)
+        if payloads is not None:
+            self._send_lanes(lanes, payloads)
+
+    def _send_lanes(self, lanes: dict[Framing, list[Exchange]], payloads: list[bytes]) -> None:
+        made = envelope(format_cursor(self._epoch, self._topics.head), payloads)
+        pieces: dict[Callable[[bytes], Piece], Piece] = {}
+        for framing, exchanges in lanes.items():
+            if exchanges:
+                frame = framing.frame
+                piece = pieces.get(frame)
+                if piece is None:
+                    piece = pieces[frame] = frame(made)
+                self.outputs.append(Transmit(exchanges, (piece,)))
 
     def _serve(self, session: Session, after: Aftermath) -> None:
         """Hand one session what it has not seen and what is due."""

@@ -4,10 +4,12 @@ is to be told, one event at a time per connection (rule 3)."""
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, deque
+from collections.abc import Sequence
 
 from ..bus.topics import Topics, everyone
 from ..errors import LocalProtocolError
 from ..settings import Settings
+from ..wire.classic import KEEP_ALIVE
 from ..wire.dialect import Traits
 from ..wire.http import RawHeaders, Request
 from ..wire.transports import Framing
@@ -42,6 +44,8 @@ class Lifecycle:
         self.sessions: dict[str, Session] = {}
         self.ended: OrderedDict[str, DisconnectReason] = OrderedDict()
         """Ids that ended for good, the oldest first."""
+        self.expects_age = False
+        """The timer for what the rings hold is armed."""
         self.timers: Timers[Session | None] = Timers()
         self.reactions: Counter[str] = Counter()
         """How often each limit was met, by the name of its setting."""
@@ -193,11 +197,23 @@ class Lifecycle:
 
     # Events, one at a time ----------------------------------------------------------------------
 
-    def receive(self, session: Session, exchange: Exchange, data: str | bytes) -> None:
-        """A message for the application, which hears of the connection first if it has not yet."""
-        self.begin(session, session.request)
-        self._queue(session, Received(session.id, data, exchange))
-        if self.is_full(session):
+    def receive(self, session: Session, exchange: Exchange, messages: Sequence[str | bytes]) -> None:
+        """Messages for the application, which hears of the connection first if it has not yet."""
+        if session.app is App.UNBORN:
+            self.begin(session, session.request)
+        id = session.id
+        for data in messages:
+            if data == KEEP_ALIVE and exchange.duplex:
+                continue
+            event = Received(id, data, exchange)
+            if session.event is None:
+                session.event = event
+                self._delivery.events.append(event)
+            elif session.inbox is None:
+                session.inbox = deque((event,))
+            else:
+                session.inbox.append(event)
+        if session.inbox is not None and self.is_full(session):
             exchange.paused = True
             self.reactions["inbox_messages"] += 1
 
@@ -220,10 +236,10 @@ class Lifecycle:
     def _queue(self, session: Session, event: AppEvent) -> None:
         if session.event is None:
             session.event = event
-            self._delivery.outputs.append(event)
+            self._delivery.events.append(event)
+        elif session.inbox is None:
+            session.inbox = deque((event,))
         else:
-            if session.inbox is None:
-                session.inbox = deque()
             session.inbox.append(event)
 
     def completed(self, event: AppEvent) -> Session:
@@ -232,17 +248,21 @@ class Lifecycle:
         if session is None or session.event is not event:
             raise LocalProtocolError(f"complete() for {event!r}, which is not in flight")
         session.event = None
-        if (session.app is App.STARTING and isinstance(event, Connected | Reconnected)) or (
-            session.app is App.ENDING and isinstance(event, Disconnected)
+        if session.app is not App.LIVE and (
+            (session.app is App.STARTING and isinstance(event, Connected | Reconnected))
+            or (session.app is App.ENDING and isinstance(event, Disconnected))
         ):
             session.tell(AppInput.COMPLETED)
-        if session.inbox:
-            session.event = session.inbox.popleft()
-            self._delivery.outputs.append(session.event)
+        inbox = session.inbox
+        if inbox is not None:
+            session.event = following = inbox.popleft()
+            self._delivery.events.append(following)
             exchange = session.exchange
-            if exchange is not None and exchange.paused and len(session.inbox) <= self._settings.inbox_messages // 2:
+            if exchange is not None and exchange.paused and len(inbox) <= self._settings.inbox_messages // 2:
                 exchange.paused = False
                 self._delivery.outputs.append(Resume(exchange))
+            if not inbox:
+                session.inbox = None  # an empty one costs an idle connection more than a new one costs a busy one
         if session.link is Link.GONE:  # else there is no joint rule
             self.settle(session)
         return session
@@ -252,7 +272,9 @@ class Lifecycle:
     def flush(self) -> None:
         """Hand out all that can leave, and deal with what that does to sessions."""
         while not self._delivery.is_flushed:
-            self._deal_with(self._delivery.flush())
+            after = self._delivery.flush()
+            if after is not None:
+                self._deal_with(after)
 
     def _deal_with(self, after: Aftermath) -> None:
         for session in after.released:
@@ -282,7 +304,8 @@ class Lifecycle:
 
     def _caught_up(self, session: Session) -> None:
         half = self._settings.send_high_water // 2
-        count, size = (0, 0) if session.own is None else self._topics.waiting(session, session.own, half + 1)
+        assert session.own is not None
+        count, size = self._topics.waiting(session, session.own, half + 1)
         if count <= half and size <= self._settings.send_high_water_bytes // 2:
             session.awaited = False
             self._delivery.outputs.append(Drained(session.id))
@@ -296,6 +319,7 @@ class Lifecycle:
         for session, name in list(self.timers.due(now)):
             if session is None:
                 self._topics.expire(now)
+                self.expects_age = False
             elif session.link is Link.GONE:
                 pass  # by an earlier one of these
             elif name == "pulse":

@@ -274,7 +274,7 @@ class Reception:
             text = f"More than {self._settings.inbox_messages} messages wait to be dealt with (inbox_messages)."
             self._delivery.answer(exchange, text_answer(429, text, (*extra, (b"Retry-After", b"1"))))
             return
-        self._lifecycle.receive(session, exchange, intent.data or "")
+        self._lifecycle.receive(session, exchange, (intent.data or "",))
         exchange.paused = False  # a request is whole: there is nothing to stop reading
 
     def answer_send(self, exchange: Exchange, payload: Payload | None, error: BaseException | None) -> None:

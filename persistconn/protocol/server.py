@@ -10,7 +10,6 @@ from ..bus.post import Payload
 from ..bus.topics import Topics, TopicStatistics, connection, group
 from ..errors import ConfigurationError, LocalProtocolError
 from ..settings import Settings
-from ..wire.classic import is_keep_alive
 from ..wire.http import Message, Request
 from ..wire.origin import OriginRule
 from ..wire.tokens import Signer, Tokens, new_epoch
@@ -82,6 +81,8 @@ class ServerEndpoint:
         for path in paths:
             if paths.count(path) > 1:
                 raise ConfigurationError(f"two connections are mounted at {path!r}: give each a path of its own")
+        self._high_water = self.settings.send_high_water
+        self._high_water_bytes = self.settings.send_high_water_bytes
         self._wait = Wait(None)
         tokens = Tokens(Signer(secret_keys))
         self._topics = Topics(self.settings)
@@ -124,14 +125,18 @@ class ServerEndpoint:
 
     def receive(self, exchange: Exchange, data: str | bytes, now: float) -> None:
         """A WebSocket message came on `exchange`. Afterwards look at `exchange.paused`."""
-        self._at(now)
+        self.receive_all(exchange, (data,), now)
+
+    def receive_all(self, exchange: Exchange, messages: Sequence[str | bytes], now: float) -> None:
+        """WebSocket messages came together. Afterwards look at `exchange.paused`."""
+        delivery = self._delivery
+        if now > delivery.now:
+            delivery.now = now
         session = exchange.session
         if exchange.ended or session is None or session.exchange is not exchange:
-            return  # it came while we were ending the exchange
+            return  # they came while we were ending the exchange
         exchange.unanswered = 0
-        if isinstance(data, str) and is_keep_alive(data):
-            return
-        self._lifecycle.receive(session, exchange, data)
+        self._lifecycle.receive(session, exchange, messages)
 
     def pong(self, exchange: Exchange, now: float) -> None:
         """The peer of a WebSocket answered a ping."""
@@ -168,10 +173,12 @@ class ServerEndpoint:
 
         `hold`: a `/send` stays open until `reply`.
         """
-        self._at(now)
+        delivery = self._delivery
+        if now > delivery.now:
+            delivery.now = now
         session = self._lifecycle.completed(event)
-        if isinstance(event, Received):
-            if not hold and not event.exchange.duplex:
+        if type(event) is Received:
+            if not event.exchange.duplex and not hold:
                 self._reception.answer_send(event.exchange, None, error)
         elif isinstance(event, Rejoining):
             kept = () if error is not None else event.groups if answer is None else answer
@@ -198,22 +205,28 @@ class ServerEndpoint:
         elif not exchange.ended and exchange.session is not None and exchange.session.exchange is exchange:
             self._delivery.reply(exchange.session, Message(payload.json, text=True))
 
-    def send(self, connection_id: str, payload: Payload, now: float) -> bool:
+    def send(self, connection_id: str, payload: Payload, now: float) -> bool | None:
         """Post to one connection. False: it is more than `send_high_water` behind, and a Drained will follow.
 
-        An id that is not known is no error.
+        None: there is no such connection, or it has ended; that is no error.
         """
-        self._at(now)
-        session = self._alive(connection_id)
-        if session is None:
+        delivery = self._delivery
+        if now > delivery.now:
+            delivery.now = now
+        session = self._lifecycle.sessions.get(connection_id)
+        if session is None or session.link is Link.GONE:
+            return None
+        own = session.own
+        if own is None:
+            own = session.own = self._topics.subscribe(session, connection(connection_id))
+        size = delivery.post(own, payload)
+        session.ahead += 1
+        session.ahead_bytes += size
+        if session.ahead <= self._high_water and session.ahead_bytes <= self._high_water_bytes:
             return True
-        if session.own is None:
-            session.own = connection(connection_id)
-            self._topics.subscribe(session, session.own)
-        self._delivery.publish(session.own, payload)
-        high = self.settings.send_high_water
-        count, size = self._topics.waiting(session, session.own, high + 1)
-        if count <= high and size <= self.settings.send_high_water_bytes:
+        # That was a bound, counted without looking at what has been taken in the meantime.
+        count, size = session.ahead, session.ahead_bytes = self._topics.waiting(session, own, self._high_water + 1)
+        if count <= self._high_water and size <= self._high_water_bytes:
             return True
         session.awaited = True
         if session.exchange is not None:
@@ -288,6 +301,21 @@ class ServerEndpoint:
 
         Events come before what leaves, so that what several events cause leaves together.
         """
+        events = self._delivery.events
+        return events.popleft() if events else self.poll_network()
+
+    @property
+    def has_events(self) -> bool:
+        """There is something to tell the application."""
+        return bool(self._delivery.events)
+
+    def take_event(self) -> AppEvent | None:
+        """The next event alone. For hosts that deal with all events there are before anything leaves."""
+        events = self._delivery.events
+        return events.popleft() if events else None
+
+    def poll_network(self) -> Output:
+        """The same as `poll`, but for events, which stay."""
         outputs = self._delivery.outputs
         if not outputs:
             self._lifecycle.flush()
@@ -300,7 +328,8 @@ class ServerEndpoint:
 
     def _deadline(self) -> float | None:
         timers = self._lifecycle.timers
-        if not self._topics.is_empty and not timers.is_armed(None, "rings"):
+        if not self._lifecycle.expects_age and not self._topics.is_empty:
+            self._lifecycle.expects_age = True
             timers.arm(None, "rings", self._delivery.now + self.settings.ring_age / 4)
         return timers.next()
 

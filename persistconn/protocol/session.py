@@ -10,7 +10,7 @@ from collections import deque
 from enum import Enum, IntFlag, auto
 from typing import TYPE_CHECKING, Final
 
-from ..bus.topics import Reader
+from ..bus.topics import Reader, Topic
 from ..errors import LocalProtocolError
 from ..wire.dialect import Traits
 from ..wire.http import Piece, Request
@@ -114,6 +114,8 @@ class Session(Reader):
     """A logical connection; outlives its exchanges. It reads its topics from its position on."""
 
     __slots__ = (
+        "ahead",
+        "ahead_bytes",
         "app",
         "awaited",
         "due",
@@ -157,8 +159,11 @@ class Session(Reader):
         """Messages that travel outside envelopes."""
         self.farewell = ""
         """The text of a FAREWELL."""
-        self.own: str | None = None
+        self.own: Topic | None = None
         """The topic only it reads, once something was sent to it."""
+        self.ahead = 0
+        """At most so many posts of its own topic has it not been handed; a bound that is counted anew when it is high."""
+        self.ahead_bytes = 0
         self.awaited = False
         """A sender waits until it has caught up."""
         self.groups_version = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
@@ -331,7 +331,7 @@ class _Values:
 
     def __eq__(self, event: object) -> bool:
         assert isinstance(event, AppEvent)
-        known = {one.name: getattr(event, one.name) for one in fields(event)}
+        known = {name: getattr(event, name) for name in event.__struct_fields__}
         return all(expected == known[name] for name, expected in self._values.items())
 
     __hash__ = None  # type: ignore[assignment]

@@ -23,6 +23,7 @@ from .transports import EVENT_STREAM, LONG_POLLING, WEBSOCKETS, Framing, forever
 __all__ = [
     "INCORRECT_ID",
     "JSONP_DISABLED",
+    "KEEP_ALIVE",
     "MISSING_TOKEN",
     "NOT_A_WEBSOCKET",
     "UNKNOWN_TRANSPORT",
@@ -36,12 +37,14 @@ __all__ = [
     "Send",
     "Start",
     "format_cursor",
-    "is_keep_alive",
     "parse_cursor",
     "read_data",
     "read_request",
     "same_user",
 ]
+
+KEEP_ALIVE: Final = "{}"
+"""A WebSocket text that is a client's sign of life and no message (signalr-async sends them)."""
 
 # The genuine server's words: clients and their users know them.
 UNKNOWN_TRANSPORT: Final = "Protocol error: Unknown transport."
@@ -321,11 +324,6 @@ def parse_cursor(text: str | None) -> tuple[str, int] | None:
 def same_user(told: str, user: str | None) -> bool:
     """Whether a token's user (`""`: anonymous) is the one who asks; upper and lower case are the same."""
     return told == (user or "") or told.casefold() == (user or "").casefold()
-
-
-def is_keep_alive(text: str) -> bool:
-    """Whether a WebSocket text is a client's sign of life and no message (signalr-async sends them)."""
-    return text == "{}"
 
 
 _DEEPEST: Final = 100

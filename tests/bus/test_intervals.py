@@ -21,12 +21,12 @@ def members(of: tuple[int, ...]) -> set[int]:
 
 @given(intervals, positions)
 def test_a_post_is_visible_to_those_who_were_members(of: tuple[int, ...], position: int) -> None:
-    post = Post(position, Topic("t"), Payload(1), None, 0.0)
+    post = Post(position, Topic("t"), Payload(1), None, 129, 0.0)
     assert visible(post, of, "ann") == (position in members(of))
 
 
 def test_a_post_is_not_visible_to_the_excluded() -> None:
-    post = Post(5, Topic("t"), Payload(1), frozenset({"ann"}), 0.0)
+    post = Post(5, Topic("t"), Payload(1), frozenset({"ann"}), 129, 0.0)
     assert (visible(post, (0,), "ann"), visible(post, (0,), "bob")) == (False, True)
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from persistconn.bus.post import POST_OVERHEAD, Payload, Post
-from persistconn.bus.topics import Topic
+from persistconn.bus.topics import Topics
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(st.characters(exclude_categories=["Cs"])),
@@ -68,6 +68,8 @@ def test_another_format_is_made_once() -> None:
 
 
 def test_a_post_counts_its_overhead() -> None:
-    post = Post(7, Topic("t"), Payload("abc"), None, 0.0)
-    assert post.size == len(b'"abc"') + POST_OVERHEAD
-    assert (repr(post), repr(Payload("abc"))) == ("<Post 7>", "Payload('abc')")
+    topics = Topics()
+    topics.subscribe(topics.reader("ann"), "t")
+    post = topics.publish("t", Payload("abc"), 0.0)
+    assert post is not None and post.size == len(b'"abc"') + POST_OVERHEAD
+    assert (repr(post), repr(Payload("abc"))) == ("<Post 1>", "Payload('abc')")

@@ -231,9 +231,10 @@ def test_waiting_counts_what_was_not_handed_out() -> None:
     topics.subscribe(reader, "g")
     fill(topics, "g", 5)
     reader.position = 2
-    assert topics.waiting(reader, "g", 10) == (3, 3 * (POST_OVERHEAD + 1))
-    assert topics.waiting(reader, "g", 2)[0] == 2
-    assert topics.waiting(reader, "nowhere", 2) == (0, 0)
+    group = topics.find("g")
+    assert group is not None and topics.find("nowhere") is None
+    assert topics.waiting(reader, group, 10) == (3, 3 * (POST_OVERHEAD + 1))
+    assert topics.waiting(reader, group, 2)[0] == 2
 
 
 def test_memberships_that_no_cursor_can_show_are_trimmed() -> None:

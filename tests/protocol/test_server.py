@@ -1111,7 +1111,7 @@ def test_outputs_show_themselves() -> None:
     talk = Talk()
     exchange = talk.open("/echo/ping")
     assert repr(exchange) == "<Exchange GET /echo/ping ended>"
-    assert repr(Transmit([], (End(),))) == "Transmit([], (End(code=1000, reason=''),))"
+    assert repr(Transmit([], (End(),))) == "Transmit(exchanges=[], pieces=(End(code=1000, reason=''),))"
     assert Transmit([exchange], (Chunk(b""),)) != Head(200)
     assert Transmit([exchange], (Chunk(b""),)) == Transmit([exchange], (Chunk(b""),))
     assert str(DisconnectReason.closed) == "closed"

@@ -98,13 +98,13 @@ def ring_wraps_without_a_trace(patch: pytest.MonkeyPatch) -> None:
 
 @_planted("ring")
 def ring_too_small(patch: pytest.MonkeyPatch) -> None:
-    def publish(original: Any, self: Any, name: str, *more: Any, **named: Any) -> Any:
-        post = original(self, name, *more, **named)
-        while post is not None and len(post.topic.ring) > self._settings.ring_messages - 8:
-            self._drop(post.topic, "ring_messages")
-        return post
+    def post(original: Any, self: Any, topic: Any, *more: Any) -> Any:
+        made = original(self, topic, *more)
+        while len(topic.ring) > self._settings.ring_messages - 8:
+            self._drop(topic, "ring_messages")
+        return made
 
-    _wrap(patch, Topics, "publish", publish)
+    _wrap(patch, Topics, "post", post)
 
 
 @_planted("audience")
@@ -198,11 +198,11 @@ def timed_out_never_fires(patch: pytest.MonkeyPatch) -> None:
 
 @_planted("rule 3", "LocalProtocolError")
 def callbacks_overlap(patch: pytest.MonkeyPatch) -> None:
-    def queue(original: Any, self: Any, session: Any, event: Any) -> None:
-        session.event = event
-        self._delivery.outputs.append(event)
+    def receive(original: Any, self: Any, session: Any, *more: Any) -> None:
+        session.event = None
+        original(self, session, *more)
 
-    _wrap(patch, Lifecycle, "_queue", queue)
+    _wrap(patch, Lifecycle, "receive", receive)
 
 
 @_planted("revived")

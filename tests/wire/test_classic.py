@@ -27,7 +27,6 @@ from persistconn.wire.classic import (
     Send,
     Start,
     format_cursor,
-    is_keep_alive,
     parse_cursor,
     read_data,
     read_request,
@@ -454,12 +453,6 @@ def test_no_cursor_raises(text: str) -> None:
 )
 def test_users_ignore_case(told: str, user: str | None, same: bool) -> None:
     assert same_user(told, user) is same
-
-
-def test_an_empty_object_is_a_sign_of_life() -> None:
-    assert is_keep_alive("{}")
-    assert not is_keep_alive('{"H":1}')
-    assert not is_keep_alive("")
 
 
 @pytest.mark.parametrize(
