@@ -322,7 +322,7 @@ class Process:
     def send(self, id: str) -> None:
         """Send something to one connection."""
         payload = self._payload("@" + id, ())
-        if not self.endpoint.send(id, payload, self.world.now):
+        if self.endpoint.send(id, payload, self.world.now) is False:
             self.waits.add(id)
         self.pump()
 

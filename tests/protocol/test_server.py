@@ -546,7 +546,7 @@ def test_ids_that_nobody_has_are_no_error() -> None:
     at.join("x", "g", talk.now)
     at.leave("x", "g", talk.now)
     at.close("x", talk.now)
-    assert at.send("x", Payload(1), talk.now)
+    assert at.send("x", Payload(1), talk.now) is None
     assert talk.drain() == []
 
 
