@@ -257,7 +257,6 @@ class Process:
         elif isinstance(event, Gap):
             oracle.told_gap(id, event.missed)
         elif isinstance(event, Disconnected):
-            self.waits.discard(id)
             oracle.told_disconnected(id, event.reason.value, stalled=self._is_stalled(id))
         if world.rng.random() < world.weather.busy:
             world.after(world.rng.expovariate(2.0), self._finish, event)

@@ -365,10 +365,10 @@ class Simulation:
         for peer in self.peers:
             if peer.state == "connected":
                 self.oracle.audit(peer.id, peer.groups_token, settings.groups_lifetime)
-                if peer.id in self.process.waits:
-                    raise Broken("drained", f"{peer.id} has caught up, but its sender still waits")
             elif peer.state != "away":
                 raise Broken("liveness", f"all is calm, but {peer.name} is still {peer.state}")
+        for id in self.process.waits:
+            raise Broken("drained", f"{id} has caught up or ended, but its sender still waits")
         self.weather = self._rough
         self.is_calm = False
 
