@@ -178,12 +178,13 @@ class Http1Server:
         if self._buffer:
             self._buffer += data
             buffer = self._buffer
-        blank = _leading_blank_lines(buffer)
-        if blank:
-            buffer = buffer[blank:]
-        if not buffer or buffer == b"\r":
-            self._buffer = bytearray(buffer) or b""
-            return []
+        if buffer[:1] <= b"\r":
+            blank = _leading_blank_lines(buffer)
+            if blank:
+                buffer = buffer[blank:]
+            if not buffer or buffer == b"\r":
+                self._buffer = bytearray(buffer) or b""
+                return []
         end = head_end(buffer, self._searched, self._settings)
         if end < 0:
             self._searched = len(buffer)
@@ -199,8 +200,11 @@ class Http1Server:
             incoming = read_head(head, self._settings, self.client, self.scheme)
         self._incoming = incoming
         if not incoming.length:
-            self._buffer = bytearray(rest) or b""
+            if rest:
+                self._buffer = bytearray(rest)
             return self._whole(b"")
+        if incoming.length == len(rest):
+            return self._whole(rest)
         if incoming.expects_continue and not rest:
             self._output += b"HTTP/1.1 100 Continue\r\n\r\n"
         self.phase = Phase.BODY

@@ -1,4 +1,4 @@
-"""Reads the head of a plain request with two regular expressions, at a tenth of the price.
+"""Reads the head of a plain request, or of a plain request for a WebSocket, at a tenth of the price.
 
 It accepts strictly less than `http1_policy.read_head` does and then gives the same; a test feeds both the
 same bytes. Whatever is in any way special gives None and goes the long way.
@@ -7,24 +7,34 @@ same bytes. Whatever is in any way special gives None and goes the long way.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
+from urllib.parse import unquote_to_bytes
 
 from ..settings import Settings
-from ..wire.http import Request, split_target
-from .http1_policy import Incoming, body_limit
+from ..wire.http import Headers, Request
+from .http1_policy import Incoming, body_limit, is_key
 
 __all__ = ["read_plain_head"]
 
-_REQUEST_LINE = re.compile(rb"([A-Z]+) (/[!-~]*) HTTP/1\.1\r\n")
+# A target with a fragment goes the long way.
+_REQUEST_LINE = re.compile(rb"([A-Z]+) (/[!\"$->@-~]*)(?:\?([!\"$-~]*))? HTTP/1\.1\r\n")
 _HEADER_LINE = re.compile(rb"^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*+([^\r]*)\r$", re.MULTILINE)
 _HOST = re.compile(rb"[A-Za-z0-9\-.:\[\]]+")
+
+_METHODS: Final = {name.encode(): name for name in ("GET", "POST", "HEAD", "OPTIONS", "DELETE", "PUT", "PATCH")}
 
 _VISIBLE: Final = bytes(code for code in range(256) if code == 9 or (code >= 32 and code != 127))
 """Everything a head may hold besides its line ends."""
 
 _SPECIAL: Final = frozenset(
-    (b"transfer-encoding", b"expect", b"upgrade", b"te", b"trailer", b"sec-websocket-key", b"sec-websocket-version")
+    (b"content-length", b"transfer-encoding", b"expect", b"te", b"trailer", b"sec-websocket-key")
 )
+_OF_AN_UPGRADE: Final = frozenset((b"upgrade", b"sec-websocket-version"))
+_STAY: Final = frozenset((b"upgrade", b"keep-alive, upgrade"))
+
+_PLAIN: Final = 1
+_UPGRADE: Final = 2
 
 
 def read_plain_head(
@@ -34,31 +44,91 @@ def read_plain_head(
     start = _REQUEST_LINE.match(head)
     if start is None:
         return None
-    count = head.count(b"\r\n")
-    if len(head.translate(None, _VISIBLE)) != 2 * count or b" \r\n" in head or b"\t\r\n" in head:
-        return None  # a control byte, half a line end, or white space at the end of a line
-    found = _HEADER_LINE.findall(head, start.end())
-    # One line end is the request line's, one the blank line's.
-    if len(found) != count - 2 or len(found) > settings.max_headers:
+    verb, path, query = start.groups()
+    method = _METHODS.get(verb)
+    if method is None:
         return None
-    headers = tuple([(name.lower(), value) for name, value in found])
-    fields = dict(headers)
-    if len(fields) != len(headers) or not _SPECIAL.isdisjoint(fields):
-        return None
-    host = fields.get(b"host")
-    if host is None or _HOST.fullmatch(host) is None:
-        return None
-    if b"connection" in fields and fields[b"connection"].lower() != b"keep-alive":
+    lines = head[start.end() - 2 : -2]  # each with the line end before it
+    # The one line that differs from request to request is read here. Should there be another one of its kind,
+    # the rest is special.
+    name = b"Sec-WebSocket-Key" if method == "GET" else b"Content-Length"
+    value, others = _take(name, lines)
+    kind, count = _judge(others) if len(others) <= _LONGEST_REMEMBERED else _judge.__wrapped__(others)
+    if not kind or count + (value is not None) > settings.max_headers:
         return None
     length = 0
-    if b"content-length" in fields:
-        digits = fields[b"content-length"]
-        limit = body_limit(settings)
-        if not digits.isdigit() or len(digits) > 18 or (limit is not None and int(digits) > limit):
+    if kind == _UPGRADE:
+        if method != "GET" or value is None or not is_key(value):
             return None
-        length = int(digits)
-    method, target = start.groups()
-    if method == b"CONNECT":
-        return None
-    path, query = split_target(target.decode("ascii"))
-    return Incoming(Request(method.decode("ascii"), path, query, headers, client=client, scheme=scheme), length)
+    elif value is not None:
+        limit = body_limit(settings)
+        if method == "GET" or not value.isdigit() or len(value) > 18 or (limit is not None and int(value) > limit):
+            return None
+        length = int(value)
+    request = Request(
+        method,
+        _path(path) if len(path) <= _LONGEST_PATH_REMEMBERED else _path.__wrapped__(path),
+        "" if query is None else query.decode("ascii"),
+        Headers(head[start.end() : -2]),
+        b"",
+        client,
+        scheme,
+    )
+    if kind == _PLAIN:
+        return Incoming(request, length)
+    request.upgrade = True
+    return Incoming(request, websocket_key=value)
+
+
+def _take(name: bytes, lines: bytes) -> tuple[bytes | None, bytes]:
+    """The value of the first line of this name in one of the two spellings clients use, and the other lines."""
+    key = b"\r\n%b: " % name
+    at = lines.find(key)
+    if at < 0:
+        at = lines.find(key.lower())
+        if at < 0:
+            return None, lines
+    begin = at + len(key)
+    end = lines.find(b"\r\n", begin)
+    return lines[begin:end], lines[:at] + lines[end:]
+
+
+_LONGEST_REMEMBERED: Final = 2_048
+_LONGEST_PATH_REMEMBERED: Final = 128
+
+
+@lru_cache(maxsize=512)
+def _judge(lines: bytes) -> tuple[int, int]:
+    """What these header lines belong to (0: something special), and how many they are.
+
+    A client sends the same ones with every request, so the judgement is remembered: 0.2 us instead of 2 to 6. What
+    is remembered is bounded in number and in size.
+    """
+    count = lines.count(b"\r\n") - 1
+    if len(lines.translate(None, _VISIBLE)) != 2 * (count + 1) or b" \r\n" in lines or b"\t\r\n" in lines:
+        return 0, 0  # a control byte, half a line end, or white space at the end of a line
+    found = _HEADER_LINE.findall(lines, 2)
+    if len(found) != count:
+        return 0, 0
+    fields = {name.lower(): value for name, value in found}
+    if len(fields) != count or not _SPECIAL.isdisjoint(fields):
+        return 0, 0
+    host = fields.get(b"host")
+    if host is None or _HOST.fullmatch(host) is None:
+        return 0, 0
+    connection = fields.get(b"connection", b"keep-alive").lower()
+    if connection == b"keep-alive" and _OF_AN_UPGRADE.isdisjoint(fields):
+        return _PLAIN, count
+    if (
+        connection in _STAY
+        and fields.get(b"upgrade", b"").lower() == b"websocket"
+        and fields.get(b"sec-websocket-version") == b"13"
+    ):
+        return _UPGRADE, count
+    return 0, 0
+
+
+@lru_cache(maxsize=256)
+def _path(path: bytes) -> str:
+    """A decoded path; connections of one route share it, for each keeps its request."""
+    return unquote_to_bytes(path).decode("utf-8", "replace")

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import binascii
 import re
-from dataclasses import dataclass
 from typing import Final
 
 import h11
+import msgspec
 
 from ..errors import RemoteProtocolError
 from ..settings import Settings
-from ..wire.http import RawHeaders, Request, split_target
+from ..wire.http import Headers, RawHeaders, Request, split_target
 
-__all__ = ["CHUNKED", "HTTP_1_0", "HTTP_1_1", "Incoming", "Refused", "body_limit", "head_end", "read_head"]
+__all__ = ["CHUNKED", "HTTP_1_0", "HTTP_1_1", "Incoming", "Refused", "body_limit", "head_end", "is_key", "read_head"]
 
 CHUNKED: Final = -1
 """`Incoming.length` of a body that tells its end by itself."""
@@ -45,8 +45,7 @@ class Refused(RemoteProtocolError):
         self.headers = headers
 
 
-@dataclass(slots=True)
-class Incoming:
+class Incoming(msgspec.Struct):
     """A request whose head has been read."""
 
     request: Request
@@ -124,7 +123,7 @@ def read_head(head: bytes, settings: Settings, client: tuple[str, int] | None, s
     lengths = [line[15:].strip(b" \t") for line in lines[1:] if line[:15].lower() == b"content-length:"]
     fields = _Fields(list(parsed.headers))
     target = _check_host(target, fields)
-    incoming = Incoming(_request(parsed.method, target, tuple(fields.items), client, scheme), http_1_0=minor == 0)
+    incoming = Incoming(_request(parsed.method, target, fields.items, client, scheme), http_1_0=minor == 0)
     _read_framing(incoming, fields, lengths, settings)
     _read_connection(incoming, fields)
     if incoming.length == CHUNKED:
@@ -152,8 +151,11 @@ def _bad(message: str) -> Refused:
     return Refused(400, "bad_request", message)
 
 
-def _request(method: bytes, target: bytes, headers: RawHeaders, client: tuple[str, int] | None, scheme: str) -> Request:
+def _request(
+    method: bytes, target: bytes, fields: list[tuple[bytes, bytes]], client: tuple[str, int] | None, scheme: str
+) -> Request:
     path, query = split_target(target.decode("ascii"))
+    headers = Headers(b"".join([b"%b: %b\r\n" % field for field in fields]))
     return Request(method.decode("ascii"), path, query, headers, client=client, scheme=scheme)
 
 
@@ -222,13 +224,14 @@ def _read_connection(incoming: Incoming, fields: _Fields) -> None:
         versions = ((b"Sec-WebSocket-Version", b"13"),)
         raise Refused(426, "bad_request", "Only version 13 of the WebSocket protocol is spoken here.", versions)
     keys = fields.all(b"sec-websocket-key")
-    if len(keys) != 1 or not _is_key(keys[0]):
+    if len(keys) != 1 or not is_key(keys[0]):
         raise _bad("There must be one Sec-WebSocket-Key of 16 bytes in base64.")
     request.upgrade = True
     incoming.websocket_key = keys[0]
 
 
-def _is_key(value: bytes) -> bool:
+def is_key(value: bytes) -> bool:
+    """Whether this is a Sec-WebSocket-Key: 16 bytes in base64."""
     try:
         return len(value) == 24 and len(binascii.a2b_base64(value, strict_mode=True)) == 16
     except binascii.Error:

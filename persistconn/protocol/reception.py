@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from ..bus.post import Payload
 from ..bus.topics import Topics, groups_of
 from ..errors import ConfigurationError, RemoteProtocolError
 from ..settings import Settings
 from ..wire import classic
-from ..wire.classic import Abort, Attach, Intent, Negotiate, Ping, Send, Start
+from ..wire.classic import Abort, Attach, Negotiate, Ping, Send, Start
 from ..wire.classic_answers import (
     aborted,
     empty_answer,
@@ -72,6 +72,8 @@ class Route:
             raise ConfigurationError(f"dialects is {sorted(self.dialects)}: there is 'classic'")
 
 
+Cursor: TypeAlias = tuple[str, int]
+
 _RETRY: Final[RawHeaders] = ((b"Retry-After", b"5"),)
 _ENDED: Final = "This connection has ended."
 _FULL: Final = "The server has as many connections as it may (max_connections)."
@@ -96,6 +98,7 @@ class Reception:
     ) -> None:
         self.draining = False
         self._routes = sorted(routes, key=lambda route: -len(route.path))
+        self._by_path = {route.path.lower(): route for route in self._routes}
         self._settings = settings
         self._origins = origins
         self._tokens = tokens
@@ -108,6 +111,13 @@ class Reception:
 
     def route_of(self, request: Request) -> Route | None:
         """The route a request goes to: of nested mounts the innermost."""
+        path = request.path.lower()
+        if not request.root_path and path.isascii():  # nearly always it is what stands before the last slash
+            route = self._by_path.get(path) or self._by_path.get(path[: path.rfind("/")])
+            if route is not None:
+                if len(route.dialects) == 1:
+                    return route  # it knows how to refuse what is not its own
+                return route if classify(route.path, request, route.dialects) is not None else None
         for route in self._routes:
             if beneath(route.path, request) is not None:
                 return route if classify(route.path, request, route.dialects) is not None else None
@@ -124,37 +134,33 @@ class Reception:
         if preflight is not None:
             self._delivery.answer(exchange, (Head(204 if preflight else 403, preflight), End()))
             return
-        if not self._origins.permits(request):
+        extra = self._origins.judge(request)
+        if extra is None:
             self._lifecycle.reactions["allowed_origins"] += 1
             text = "Pages of this origin may not talk to this server (allowed_origins)."
             self._delivery.answer(exchange, text_answer(403, text))
             return
-        extra = self._origins.headers(request)
         try:
             self._dispatch(exchange, route, admission, extra)
         except RemoteProtocolError as error:
             self._delivery.answer(exchange, refusal(error, extra))
 
     def _dispatch(self, exchange: Exchange, route: Route, admission: Admission, extra: RawHeaders) -> None:
-        intent: Intent | RemoteProtocolError
         try:
             intent = classic.read_request(exchange.request, route.path, self._settings)
         except RemoteProtocolError as error:
-            intent = error
-        if isinstance(intent, RemoteProtocolError) and intent.status == 403:
-            raise intent  # the JSONP gate stands before everything else
-        if admission.status != 200:
+            # The JSONP gate stands before everything else; of other mistakes only those who are let in learn.
+            if error.status == 403 or admission.status == 200:
+                raise
+            intent = None
+        if intent is None or admission.status != 200:
             self._delivery.answer(exchange, empty_answer(admission.status, extra))
-            return
-        match intent:
-            case RemoteProtocolError():
-                raise intent
-            case Negotiate():
-                self._negotiate(exchange, route, intent, admission, extra)
-            case Ping():
-                self._delivery.answer(exchange, json_answer(pong(), intent.callback, extra))
-            case _:
-                self._by_token(exchange, route, intent, extra)
+        elif isinstance(intent, Negotiate):
+            self._negotiate(exchange, route, intent, admission, extra)
+        elif isinstance(intent, Ping):
+            self._delivery.answer(exchange, json_answer(pong(), intent.callback, extra))
+        else:
+            self._by_token(exchange, route, intent, extra)
 
     def _negotiate(
         self, exchange: Exchange, route: Route, intent: Negotiate, admission: Admission, extra: RawHeaders
@@ -217,13 +223,12 @@ class Reception:
             if self._refuses_newcomers(exchange, extra):
                 return
             session = self._lifecycle.create(id, route.path, request, user, intent.version.traits)
-        match intent:
-            case Start():
-                self._start(exchange, session)
-            case Send():
-                self._send(exchange, session, intent, adopted, extra)
-            case _:
-                self._attach(exchange, session, intent, adopted, extra)
+        if isinstance(intent, Send):
+            self._send(exchange, session, intent, adopted, extra)
+        elif isinstance(intent, Attach):
+            self._attach(exchange, session, intent, adopted, extra)
+        else:
+            self._start(exchange, session)
 
     def _abort(self, exchange: Exchange, id: str, session: Session | None, extra: RawHeaders) -> None:
         if session is not None:
@@ -296,85 +301,78 @@ class Reception:
         if session.exchange is not None:  # the older one ends where it was, before the position goes back
             self._delivery.displace(session)
         session.request = exchange.request
-        token = self._groups_token(exchange, session, intent)
+        cursor = classic.parse_cursor(intent.cursor)
+        token = None if intent.groups_token is None else self._groups_token(session, intent.groups_token)
         if intent.kind == "connect":
-            self._connect(session, intent, new)
+            self._connect(session, cursor)
         elif new:
-            self._adopt(session, token)
+            self._lifecycle.adopt(session, () if token is None else token.groups)
         else:
-            self._resume(session, intent)
+            self._resume(session, intent.kind, cursor)
         if session.owes_groups and token is not None and token.groups:
             self._lifecycle.rejoin(session, token.groups)
+        if session.groups_version and not self._knows_groups(session, token) and not self._confirms(session, cursor):
+            session.due |= Due.GROUPS
+        self._lifecycle.attach(session, exchange, intent.framing, extra)
+
+    def _groups_token(self, session: Session, token: str) -> GroupsToken | None:
+        wall = self._wall + self._delivery.now
+        return self._tokens.read_groups(session.route, session.id, session.user, token, wall)
+
+    def _knows_groups(self, session: Session, token: GroupsToken | None) -> bool:
+        """The client has a token of its groups as they are."""
         # The version alone will not do: a token of another process may have the same.
-        known = (
+        return (
             token is not None
             and token.version == session.groups_version
             and set(token.groups) == set(groups_of(session, session.route))
         )
-        if session.groups_version and not known and not self._has_confirmed(session, intent.cursor):
-            session.due |= Due.GROUPS
-        self._lifecycle.attach(session, exchange, intent.framing, extra)
 
-    def _groups_token(self, exchange: Exchange, session: Session, intent: Attach) -> GroupsToken | None:
-        if intent.groups_token is None:
-            return None
-        wall = self._wall + self._delivery.now
-        return self._tokens.read_groups(session.route, session.id, session.user, intent.groups_token, wall)
-
-    def _has_confirmed(self, session: Session, cursor: str | None) -> bool:
+    def _confirms(self, session: Session, cursor: Cursor | None) -> bool:
         """The client quotes a position at which its groups were as they are."""
-        told = classic.parse_cursor(cursor)
-        return told is not None and told[0] == self._epoch and told[1] >= session.groups_position
+        return cursor is not None and cursor[0] == self._epoch and cursor[1] >= session.groups_position
 
-    def _adopt(self, session: Session, token: GroupsToken | None) -> None:
-        self._lifecycle.adopt(session, () if token is None else token.groups)
-
-    def _connect(self, session: Session, intent: Attach, new: bool) -> None:
+    def _connect(self, session: Session, cursor: Cursor | None) -> None:
         """A transport that begins: the client starts with what the connection has not confirmed yet."""
+        session.due |= Due.INIT
         if session.app is App.UNBORN:
             # A client that falls back has thrown away what came before the envelope it never saw.
-            session.position = self._quoted(session, intent.cursor, session.origin)
-            session.due |= Due.INIT
+            session.position = self._quoted(session, cursor, session.origin)
             if not session.traits.needs_start:
                 self._lifecycle.begin(session, session.request)
-            return
-        session.due |= Due.INIT
-        if session.told < 0:  # `/start` came before its transport
+        elif session.told < 0:  # `/start` came before its transport
             session.position = session.origin
-        elif self._quotes(intent.cursor):
-            self._resume(session, intent)
+        elif self._is_ours(cursor):
+            self._resume(session, "connect", cursor)
         else:
             # A browser repeats the request of an event stream as it was, without a position: go on where we
             # stopped writing. What was on the way may be lost, and nobody can know.
             self._topics.account(session)
             self._lifecycle.reconnected(session, recovered=False, missed=None)
 
-    def _resume(self, session: Session, intent: Attach) -> None:
+    def _resume(self, session: Session, kind: classic.Kind, cursor: Cursor | None) -> None:
         """A transport that goes on where another one ended."""
-        quoted = classic.parse_cursor(intent.cursor)
-        foreign = quoted is not None and quoted[0] != self._epoch
+        foreign = cursor is not None and cursor[0] != self._epoch
         # A cursor of another epoch: the client has confirmed nothing since this process knows it.
-        session.position = self._quoted(session, intent.cursor, session.origin if foreign else session.position)
-        if intent.kind == "poll":
+        session.position = self._quoted(session, cursor, session.origin if foreign else session.position)
+        if kind == "poll":
             return
         if session.app is App.UNBORN:
             self._lifecycle.begin(session, session.request)
             return
         missed = self._topics.account(session)
-        if intent.cursor is None or (quoted is None):
+        if cursor is None:
             missed = None
         self._lifecycle.reconnected(session, recovered=missed == 0, missed=missed)
 
-    def _quotes(self, cursor: str | None) -> bool:
-        quoted = classic.parse_cursor(cursor)
-        return quoted is not None and quoted[0] == self._epoch and quoted[1] <= self._topics.head
+    def _is_ours(self, cursor: Cursor | None) -> bool:
+        return cursor is not None and cursor[0] == self._epoch and cursor[1] <= self._topics.head
 
-    def _quoted(self, session: Session, cursor: str | None, otherwise: int) -> int:
+    def _quoted(self, session: Session, cursor: Cursor | None, otherwise: int) -> int:
         """Where to go on for a client that quotes `cursor`."""
-        quoted = classic.parse_cursor(cursor)
-        if quoted is None or not self._quotes(cursor):
+        if cursor is None or not self._is_ours(cursor):
             return otherwise
-        if quoted[1] < session.told:
-            session.told = quoted[1]
-            return quoted[1]
+        if cursor[1] < session.told:
+            session.told = cursor[1]
+            return cursor[1]
         return session.position  # between the newest position it was told and our own nothing was for it

@@ -9,6 +9,8 @@ import json
 from collections.abc import Sequence
 from typing import Final
 
+import msgspec
+
 from ..errors import RemoteProtocolError
 from ..settings import Settings
 from .classic import ProtocolVersion
@@ -33,6 +35,9 @@ _HEADERS: Final[RawHeaders] = (
 _JSON: Final = (b"Content-Type", b"application/json; charset=UTF-8")
 _SCRIPT: Final = (b"Content-Type", b"application/javascript; charset=UTF-8")
 _TEXT: Final = (b"Content-Type", b"text/plain; charset=utf-8")
+_END: Final = End()
+_JSON_HEAD: Final = Head(200, (_JSON, *_HEADERS))
+_EMPTY: Final = (Head(200, _HEADERS), _END)
 
 
 # Envelopes --------------------------------------------------------------------------------------
@@ -103,7 +108,7 @@ def negotiate_answer(
             redirect["AccessToken"] = access_token
         return _dump(redirect)
     keep_alive = settings.keep_alive_timeout
-    return _dump(
+    return msgspec.json.encode(  # a sixth of what json.dumps costs; a Url is ASCII, as everything else here
         {
             "Url": url,
             "ConnectionToken": token,
@@ -143,6 +148,8 @@ def json_answer(body: bytes, callback: str | None = None, extra_headers: RawHead
     Chunk(b'cb({});')
     """
     if not callback:
+        if not extra_headers:
+            return _JSON_HEAD, Chunk(body), _END
         return _answer(200, (_JSON, *_HEADERS, *extra_headers), body)
     return _answer(200, (_SCRIPT, *_HEADERS, *extra_headers), b"%b(%b);" % (callback.encode(), body))
 
@@ -159,13 +166,15 @@ def refusal(error: RemoteProtocolError, extra_headers: RawHeaders = ()) -> tuple
 
 def empty_answer(status: int = 200, extra_headers: RawHeaders = ()) -> tuple[Piece, ...]:
     """No body and no type: a `/send` without a reply."""
-    return Head(status, (*_HEADERS, *extra_headers)), End()
+    if status == 200 and not extra_headers:
+        return _EMPTY
+    return Head(status, (*_HEADERS, *extra_headers)), _END
 
 
 def aborted(extra_headers: RawHeaders = ()) -> tuple[Piece, ...]:
     """The answer to abort."""
-    return Head(200, ((b"Content-Type", b"text/plain"), *_HEADERS, *extra_headers)), End()
+    return Head(200, ((b"Content-Type", b"text/plain"), *_HEADERS, *extra_headers)), _END
 
 
 def _answer(status: int, headers: RawHeaders, body: bytes) -> tuple[Piece, ...]:
-    return Head(status, headers), Chunk(body), End()
+    return Head(status, headers), Chunk(body), _END

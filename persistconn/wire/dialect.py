@@ -49,8 +49,13 @@ def beneath(mount: str, request: Request) -> str | None:
     >>> beneath("/echo", Request("GET", "/Echo/connect")), beneath("/echo", Request("GET", "/echo2/connect"))
     ('/connect', None)
     """
-    path = request.path.removeprefix(request.root_path)
+    path = request.path
+    if request.root_path:
+        path = path.removeprefix(request.root_path)
     mount = mount.rstrip("/")
+    if path.startswith(mount):
+        rest = path[len(mount) :]
+        return rest if not rest or rest.startswith("/") else None
     rest = path[len(mount) :]
     if path[: len(mount)].lower() != mount.lower() or (rest and not rest.startswith("/")):
         return None

@@ -7,9 +7,12 @@ that looks in bytes. Pieces are shared by all exchanges that get the same bytes,
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import TypeAlias
-from urllib.parse import parse_qsl, unquote_to_bytes
+from functools import lru_cache
+from typing import Final, TypeAlias
+from urllib.parse import unquote, unquote_to_bytes
+
+import msgspec
+from msgspec.structs import replace
 
 __all__ = ["Chunk", "End", "Head", "Headers", "Message", "Piece", "Ping", "Query", "RawHeaders", "Request"]
 
@@ -19,69 +22,120 @@ RawHeaders: TypeAlias = tuple[tuple[bytes, bytes], ...]
 class Headers(Mapping[str, str]):
     """The headers of a request; names in any case, repeated ones joined by a comma (RFC 9110 §5.3).
 
-    >>> Headers(((b"Host", b"example.org"),))["HOST"]
-    'example.org'
+    Made of pairs, or of header lines as they came, each with its line end, that have been found to be well formed.
+    They are kept as they are and searched when somebody asks: most requests are asked for one or two headers, and
+    a connection keeps those of its newest request as long as it lives.
+
+    >>> Headers(((b"Host", b"example.org"),))["HOST"], Headers(b"Host: example.org\\r\\n").raw
+    ('example.org', ((b'host', b'example.org'),))
     """
 
-    __slots__ = ("_values",)
+    __slots__ = ("_given",)
 
-    def __init__(self, raw: RawHeaders) -> None:
-        values: dict[str, str] = {}
-        for name, value in raw:
-            key = name.decode("latin-1").lower()
-            text = value.decode("latin-1")
-            values[key] = f"{values[key]}, {text}" if key in values else text
-        self._values = values
+    def __init__(self, given: RawHeaders | bytes = ()) -> None:
+        self._given = given
+
+    @property
+    def raw(self) -> RawHeaders:
+        """Names and values as bytes, in order; names are in lower case where they came as lines."""
+        given = self._given
+        if isinstance(given, bytes):
+            pairs = [line.partition(b":") for line in given.split(b"\r\n")[:-1]]
+            return tuple([(name.lower(), value.lstrip(b" \t")) for name, _, value in pairs])
+        return given
+
+    def find(self, name: bytes) -> str | None:
+        """The value of the header with this lower-case name."""
+        given = self._given
+        if not isinstance(given, bytes):
+            found = [value for key, value in given if key.lower() == name]
+            return b", ".join(found).decode("latin-1") if found else None
+        lines = b"\n" + given.lower()  # as long as what was given, and one more
+        key = b"\n%b:" % name
+        at = lines.find(key)
+        if at < 0:
+            return None
+        values: list[bytes] = []
+        while at >= 0:
+            start = at + len(key) - 1
+            values.append(given[start : given.index(b"\r\n", start)].lstrip(b" \t"))
+            at = lines.find(key, at + 1)
+        return b", ".join(values).decode("latin-1")
 
     def __getitem__(self, name: str) -> str:
-        return self._values[name.lower()]
+        value = self.find(name.lower().encode("latin-1", "replace"))
+        if value is None:
+            raise KeyError(name)
+        return value
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
+        return iter(dict.fromkeys([name.decode("latin-1").lower() for name, _ in self.raw]))
 
     def __len__(self) -> int:
-        return len(self._values)
+        return len(list(iter(self)))
 
     def __repr__(self) -> str:
-        return f"<Headers {', '.join(self._values)}>"  # names only: values may be secret
+        return f"<Headers {', '.join(self)}>"  # names only: values may be secret
 
 
 class Query(Mapping[str, str]):
     """The parameters of a URL or a form: each name gives its first value, `getlist` gives all.
 
     `+` is a space (application/x-www-form-urlencoded, WHATWG URL §5); bytes that are not UTF-8 become U+FFFD.
+    A value is decoded when somebody asks for it.
 
     >>> Query("a=1&a=2&b=x+y").getlist("a"), Query("b=x+y")["b"]
     (['1', '2'], 'x y')
     """
 
-    __slots__ = ("_values",)
+    __slots__ = ("_first", "_text")
 
     def __init__(self, text: str) -> None:
-        values: dict[str, list[str]] = {}
-        for name, value in parse_qsl(text, keep_blank_values=True, errors="replace"):
-            values.setdefault(name, []).append(value)
-        self._values = values
+        self._text = text
+        first: dict[str, str] = {}
+        for field in text.split("&"):
+            name, _, value = field.partition("=")
+            if "%" in name or "+" in name:
+                name = _decoded(name)
+            if field and name not in first:
+                first[name] = value
+        self._first = first
 
     def __getitem__(self, name: str) -> str:
-        return self._values[name][0]
+        value = self._first[name]
+        return _decoded(value) if "%" in value or "+" in value else value
+
+    def find(self, name: str) -> str | None:
+        """The first value of `name`, or None."""
+        value = self._first.get(name)
+        return _decoded(value) if value is not None and ("%" in value or "+" in value) else value
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
+        return iter(self._first)
 
     def __len__(self) -> int:
-        return len(self._values)
+        return len(self._first)
 
     def getlist(self, name: str) -> list[str]:
         """All values of `name`, in order; an empty list when there is none."""
-        return list(self._values.get(name, ()))
+        pairs = [field.partition("=") for field in self._text.split("&") if field]
+        return [_decoded(value) for key, _, value in pairs if _decoded(key) == name]
 
     def __repr__(self) -> str:
-        return f"<Query {', '.join(self._values)}>"  # names only: values hold tokens
+        return f"<Query {', '.join(self)}>"  # names only: values hold tokens
 
 
-@dataclass(slots=True, eq=False)
-class Request:
+def _decoded(text: str) -> str:
+    return unquote(text.replace("+", " "), errors="replace")
+
+
+_LONGEST_REMEMBERED: Final = 1_024
+_MOST_FIELDS_REMEMBERED: Final = 16
+_remembered: Final = lru_cache(maxsize=512)(Query)
+"""A client sends the same query again and again; what is remembered is bounded in number and in size."""
+
+
+class Request(msgspec.Struct, eq=False, gc=False):
     """One HTTP request, body included, or the request that asks for a WebSocket.
 
     >>> request = Request("GET", "/echo/negotiate", "clientProtocol=2.1")
@@ -95,7 +149,8 @@ class Request:
     """Decoded, as seen from outside: it begins with `root_path`."""
     query_string: str = ""
     """As it came, without the `?`."""
-    raw_headers: RawHeaders = ()
+    headers: Headers = Headers()
+    """By name in any case; `headers.raw` are the pairs."""
     body: bytes = b""
     client: tuple[str, int] | None = None
     """Address and port of the peer, when the transport has them."""
@@ -107,22 +162,14 @@ class Request:
     """It asks for a WebSocket."""
     user: str | None = None
     """The name of the authenticated user."""
-    _headers: Headers | None = field(default=None, repr=False)
-    _query: Query | None = field(default=None, repr=False)
-
-    @property
-    def headers(self) -> Headers:
-        """The headers, by name in any case."""
-        if self._headers is None:
-            self._headers = Headers(self.raw_headers)
-        return self._headers
 
     @property
     def query(self) -> Query:
-        """The parameters of the URL."""
-        if self._query is None:
-            self._query = Query(self.query_string)
-        return self._query
+        """The parameters of the URL. They are not kept: a connection holds on to its request, and has the text."""
+        text = self.query_string
+        if len(text) > _LONGEST_REMEMBERED or text.count("&") >= _MOST_FIELDS_REMEMBERED:
+            return Query(text)
+        return _remembered(text)
 
     def with_user(self, user: str | None) -> Request:
         """The same request, made by `user`."""
@@ -144,8 +191,7 @@ def split_target(target: str) -> tuple[str, str]:
     return unquote_to_bytes(path).decode("utf-8", "replace"), query
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(msgspec.Struct, frozen=True, gc=False):
     """Begins an answer: status and headers. Status 101 accepts a WebSocket.
 
     The body's length need not be told: whoever writes it knows whether it all came in one piece.
@@ -156,25 +202,27 @@ class Head:
     reason: str = ""
 
 
-class Chunk:
+class Chunk(msgspec.Struct, eq=False, gc=False):
     """Some bytes of a body, to be flushed at once. `chunked` is its HTTP/1.1 form, made once.
 
     >>> Chunk(b"hello").chunked
     b'5\\r\\nhello\\r\\n'
     """
 
-    __slots__ = ("_chunked", "data")
-
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-        self._chunked: bytes | None = None
+    data: bytes
+    wire: bytes | None = None
+    """What `to_wire` has made."""
 
     @property
     def chunked(self) -> bytes:
         """RFC 9112 §7.1: length in hex, the bytes, an end of line each."""
-        if self._chunked is None:
-            self._chunked = b"%x\r\n%b\r\n" % (len(self.data), self.data) if self.data else b""
-        return self._chunked
+        return self.wire or self.to_wire()
+
+    def to_wire(self) -> bytes:
+        """See `chunked`: what leaves for this piece where nothing else has to be decided."""
+        if self.wire is None:
+            self.wire = b"%x\r\n%b\r\n" % (len(self.data), self.data) if self.data else b""
+        return self.wire
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Chunk) and other.data == self.data
@@ -183,6 +231,10 @@ class Chunk:
 
     def __repr__(self) -> str:
         return f"Chunk({self.data!r})"
+
+
+_TEXT_HEADS: Final = tuple([bytes((0x81, size)) for size in range(126)])
+_BINARY_HEADS: Final = tuple([bytes((0x82, size)) for size in range(126)])
 
 
 class Message:
@@ -194,27 +246,36 @@ class Message:
     b'\\x81\\x02hi'
     """
 
-    __slots__ = ("_frame", "data", "is_text")
+    __slots__ = ("data", "is_text", "wire")
 
     def __init__(self, data: str | bytes, *, text: bool = False) -> None:
-        self.is_text = text or isinstance(data, str)
-        self.data = data.encode() if isinstance(data, str) else data
-        self._frame: bytes | None = None
+        if isinstance(data, str):
+            data = data.encode()
+            text = True
+        self.data = data
+        self.is_text = text
+        self.wire: bytes | None = None
+        """What `to_wire` has made."""
 
     @property
     def frame(self) -> bytes:
         """The whole frame, as a server sends it."""
-        if self._frame is None:
-            size = len(self.data)
-            first = 0x81 if self.is_text else 0x82
+        return self.wire or self.to_wire()
+
+    def to_wire(self) -> bytes:
+        """See `frame`: what leaves for this piece where nothing else has to be decided."""
+        wire = self.wire
+        if wire is None:
+            data = self.data
+            size = len(data)
             if size < 126:
-                head = bytes((first, size))
+                wire = (_TEXT_HEADS if self.is_text else _BINARY_HEADS)[size] + data
             elif size < 65_536:
-                head = b"%c\x7e%b" % (first, size.to_bytes(2, "big"))
+                wire = b"%c\x7e%c%c%b" % (0x81 if self.is_text else 0x82, size >> 8, size & 0xFF, data)
             else:
-                head = b"%c\x7f%b" % (first, size.to_bytes(8, "big"))
-            self._frame = head + self.data
-        return self._frame
+                wire = b"%c\x7f%b%b" % (0x81 if self.is_text else 0x82, size.to_bytes(8, "big"), data)
+            self.wire = wire
+        return wire
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Message) and (other.data, other.is_text) == (self.data, self.is_text)
@@ -225,15 +286,13 @@ class Message:
         return f"Message({self.data.decode() if self.is_text else self.data!r})"
 
 
-@dataclass(frozen=True, slots=True)
-class Ping:
+class Ping(msgspec.Struct, frozen=True, gc=False):
     """A WebSocket ping; the pong is told to the core by `pong()`. Servers that cannot send one leave it out."""
 
     data: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(msgspec.Struct, frozen=True, gc=False):
     """Ends the exchange: the body is complete, or the WebSocket is closed with this code and reason."""
 
     code: int = 1000

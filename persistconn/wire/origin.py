@@ -19,6 +19,9 @@ _HOST_HEADER: Final = re.compile(rf"{_HOST}(?::([0-9]{{0,5}}))?")
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 _ANY: Final = -1
 
+_MOST_REMEMBERED: Final = 256
+_LONGEST_REMEMBERED: Final = 512
+
 _PREFLIGHT: Final[RawHeaders] = (
     (b"Access-Control-Allow-Methods", b"GET, POST, DELETE, OPTIONS"),
     (b"Access-Control-Allow-Headers", b"authorization, content-type, x-requested-with, x-signalr-user-agent"),
@@ -43,52 +46,70 @@ class OriginRule:
 
     An entry is `scheme://host`, `scheme://host:port` or `scheme://host:*`. Raises ConfigurationError for others.
 
+    >>> from persistconn.wire.http import Headers
     >>> rule = OriginRule(["https://app.example.org"])
     >>> def page(origin):
-    ...     return Request("GET", "/echo", raw_headers=((b"Host", b"api.example.org"), (b"Origin", origin)))
+    ...     return Request("GET", "/echo", headers=Headers(((b"Host", b"api.example.org"), (b"Origin", origin))))
     >>> rule.permits(page(b"https://app.example.org")), rule.permits(page(b"https://evil.example"))
     (True, False)
     """
 
-    __slots__ = ("_allowed",)
+    __slots__ = ("_allowed", "_judged")
 
     def __init__(self, allowed: Sequence[str] = ()) -> None:
         if isinstance(allowed, str):
             raise ConfigurationError(f"allowed_origins is {allowed!r}: it must be a list of origins")
         self._allowed = tuple(_read_entry(entry) for entry in allowed)
+        self._judged: dict[tuple[str, str], RawHeaders] = {}
+        """What was granted to pages of which origin on which host: there are few, and each asks often."""
 
-    def permits(self, request: Request) -> bool:
-        """Whether the page that made this request may talk to us; what sends no `Origin` is no foreign page."""
-        text = request.headers.get("origin")
+    def judge(self, request: Request) -> RawHeaders | None:
+        """The headers that let the page that made this request read the answer, none for a page of our own; None if
+        it may not talk to us at all. What sends no `Origin` is no foreign page."""
+        text = request.headers.find(b"origin")
         if text is None:
-            return True
+            return ()
+        host = request.headers.find(b"host") or ""
+        asked = (text, host)
+        found = self._judged.get(asked)
+        if found is not None:
+            return found
         origin = _read_origin(text)
         if origin is None:  # among them "null": a sandboxed frame, a file; anybody can make one
-            return False
-        return _is_own(origin, request) or self._lists(origin)
+            return None
+        if any(entry.matches(origin) for entry in self._allowed):
+            granted: RawHeaders = (
+                (b"Access-Control-Allow-Origin", text.encode("ascii")),
+                (b"Access-Control-Allow-Credentials", b"true"),
+                (b"Vary", b"Origin"),
+            )
+        elif _is_own(origin, host):
+            granted = ()
+        else:
+            return None
+        if len(text) + len(host) <= _LONGEST_REMEMBERED:
+            if len(self._judged) >= _MOST_REMEMBERED:
+                self._judged.clear()
+            self._judged[asked] = granted
+        return granted
+
+    def permits(self, request: Request) -> bool:
+        """Whether the page that made this request may talk to us."""
+        return self.judge(request) is not None
 
     def headers(self, request: Request) -> RawHeaders:
         """The headers that let a page of an allowed origin read the answer; none for all others."""
-        text = request.headers.get("origin")
-        origin = _read_origin(text) if text is not None else None
-        if text is None or origin is None or not self._lists(origin):
-            return ()
-        return (
-            (b"Access-Control-Allow-Origin", text.encode("ascii")),
-            (b"Access-Control-Allow-Credentials", b"true"),
-            (b"Vary", b"Origin"),
-        )
+        return self.judge(request) or ()
 
     def preflight(self, request: Request) -> RawHeaders | None:
         """The headers for a browser that asks before it asks, empty if its page may not; None if it is no preflight."""
+        if request.method != "OPTIONS":
+            return None
         asks = request.headers
-        if request.method != "OPTIONS" or "origin" not in asks or "access-control-request-method" not in asks:
+        if "origin" not in asks or "access-control-request-method" not in asks:
             return None
         granted = self.headers(request)
         return granted + _PREFLIGHT if granted else ()
-
-    def _lists(self, origin: _Origin) -> bool:
-        return any(entry.matches(origin) for entry in self._allowed)
 
 
 def _read_entry(entry: str) -> _Origin:
@@ -134,9 +155,9 @@ def _canonical(host: str) -> str | None:
         return None
 
 
-def _is_own(origin: _Origin, request: Request) -> bool:
+def _is_own(origin: _Origin, host: str) -> bool:
     """Same host name as `Host`; ports count only if it has one, and schemes not at all: TLS may end before us."""
-    found = _HOST_HEADER.fullmatch(request.headers.get("host", ""))
+    found = _HOST_HEADER.fullmatch(host)
     if found is None or _canonical(found[1]) != origin.host:
         return False
     return not found[2] or int(found[2]) == origin.port

@@ -11,7 +11,10 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from hmac import compare_digest
 from typing import Final
+
+import msgspec
 
 from ..errors import ConfigurationError
 
@@ -69,7 +72,7 @@ class Signer:
         body, tag = raw[:-_TAG], raw[-_TAG:]
         genuine = False
         for key in self._keys:
-            genuine |= hmac.compare_digest(_tag(key, purpose, body), tag)
+            genuine |= compare_digest(_tag(key, purpose, body), tag)
         return _split(body) if genuine else None
 
 
@@ -131,6 +134,21 @@ class GroupsToken:
     """The number its membership had when the token was made: a smaller one is an older state."""
 
 
+class _Read(msgspec.Struct, frozen=True, gc=False):
+    """A connection token that is genuine, and what it says."""
+
+    token: str
+    route: str
+    connection_id: str
+    user: str
+
+
+_TAG_LETTERS: Final = 22
+"""So many letters at the end of a token hold its whole tag."""
+_MOST_REMEMBERED: Final = 1_024
+_LONGEST_REMEMBERED: Final = 512
+
+
 class Tokens:
     """The connection token and the groups token of classic, bound to route, connection, user and purpose.
 
@@ -141,22 +159,38 @@ class Tokens:
     True
     """
 
-    __slots__ = ("_signer",)
+    __slots__ = ("_read", "_signer")
 
     def __init__(self, signer: Signer) -> None:
         self._signer = signer
+        self._read: dict[str, _Read] = {}
+        """Connection tokens that were made or verified not long ago, by what stands in them in clear: a client shows
+        its token with every request. The tag is no part of the key, so it is only ever compared in constant time."""
 
     def connection(self, route: str, connection_id: str, user: str | None) -> str:
         """The token that `negotiate` gives out; anonymous is the user `None` or `""`."""
-        return self._signer.sign(_purpose("connection", route), connection_id, user or "")
+        token = self._signer.sign(_purpose("connection", route), connection_id, user or "")
+        self._remember(_Read(token, route, connection_id, user or ""))
+        return token
 
     def read_connection(self, route: str, token: str) -> tuple[str, str] | None:
         """Connection id and user name (`""` for anonymous) of a connection token, or None if it is not ours."""
+        known = self._read.get(token[:-_TAG_LETTERS])
+        if known is not None and known.route == route and token.isascii() and compare_digest(known.token, token):
+            return known.connection_id, known.user
         match self._signer.verify(_purpose("connection", route), token):
             case (connection_id, user):
+                self._remember(_Read(token, route, connection_id, user))
                 return connection_id, user
             case _:
                 return None
+
+    def _remember(self, read: _Read) -> None:
+        if len(read.token) > _LONGEST_REMEMBERED:
+            return
+        if len(self._read) >= _MOST_REMEMBERED:
+            del self._read[next(iter(self._read))]
+        self._read[read.token[:-_TAG_LETTERS]] = read
 
     def groups(
         self, route: str, connection_id: str, user: str | None, groups: Sequence[str], version: int, expires_wall: float

@@ -25,7 +25,7 @@ from persistconn.protocol import (
     Wait,
 )
 from persistconn.protocol.reception import ADMITTED
-from persistconn.wire.http import Chunk, End, Head, Message, Ping
+from persistconn.wire.http import Chunk, End, Head, Headers, Message, Ping
 from persistconn.wire.transports import EventStreamReader
 
 KEY = b"0123456789abcdef"
@@ -96,8 +96,8 @@ class Talk:
         admission: Admission = ADMITTED,
         slow: bool = False,
     ) -> Exchange:
-        raw = tuple((name.encode(), value.encode()) for name, value in (headers or {}).items())
-        request = Request(method, path, query, raw, body.encode(), upgrade=upgrade, user=user)
+        given = Headers(tuple((name.encode(), value.encode()) for name, value in (headers or {}).items()))
+        request = Request(method, path, query, given, body.encode(), upgrade=upgrade, user=user)
         exchange = self.endpoint.open(request, self.now, admission=admission, pings=pings)
         if slow:
             self.slow.add(exchange)

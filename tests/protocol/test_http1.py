@@ -409,7 +409,7 @@ def serve(data: bytes, cuts: list[int]) -> tuple[list[tuple[object, ...]], str |
         events = http.receive(data[begin:end])
         while events:
             it = request(events)
-            seen.append((it.method, it.path, it.query_string, it.raw_headers, it.body, it.upgrade))
+            seen.append((it.method, it.path, it.query_string, it.headers.raw, it.body, it.upgrade))
             assert http.send(OK).endswith(b"\r\n\r\nok")
             events = http.receive(b"") if http.pending else []
         sent += http.data_to_send()

@@ -40,7 +40,7 @@ def test_a_plain_request_is_read() -> None:
         "https",
     )
     assert request.query["connectionToken"] == "a+b"
-    assert dict(request.raw_headers) == {
+    assert dict(request.headers.raw) == {
         b"host": b"[::1]:8000",
         b"connection": b"Keep-Alive",
         b"content-length": b"64",
@@ -148,7 +148,7 @@ def test_what_the_fast_reader_accepts_the_careful_one_and_h11_read_the_same(data
     if quick is None:
         return
     slow = read_head(data, LIMITS, None, "http")
-    assert repr(quick.request.raw_headers) == repr(slow.request.raw_headers)
+    assert repr(quick.request.headers.raw) == repr(slow.request.headers.raw)
     ours, theirs = quick.request, slow.request
     assert (ours.method, ours.path, ours.query_string, ours.upgrade, ours.scheme, ours.client) == (
         theirs.method,
@@ -165,7 +165,7 @@ def test_what_the_fast_reader_accepts_the_careful_one_and_h11_read_the_same(data
     alone.receive_data(data)
     event = alone.next_event()
     assert isinstance(event, h11.Request)
-    assert (event.method.decode(), tuple(event.headers)) == (ours.method, ours.raw_headers)
+    assert (event.method.decode(), tuple(event.headers)) == (ours.method, ours.headers.raw)
 
 
 @settings(max_examples=200)

@@ -37,7 +37,7 @@ def test_a_request_is_read() -> None:
     incoming = read(head("POST /echo%20it?a=%20b HTTP/1.1", HOST, "X-Twice: a", "X-Twice:\tb ", "Content-Length: 3"))
     request = incoming.request
     assert (request.method, request.path, request.query_string) == ("POST", "/echo it", "a=%20b")
-    assert request.raw_headers == (
+    assert request.headers.raw == (
         (b"host", b"example.org"),
         (b"x-twice", b"a"),
         (b"x-twice", b"b"),
@@ -77,7 +77,7 @@ def test_http_1_0_needs_no_host() -> None:
 def test_an_absolute_target_brings_its_own_host() -> None:
     request = read(head("GET http://real.example:81/p?q HTTP/1.1", "A: b", "Host: other")).request
     assert (request.path, request.query_string) == ("/p", "q")
-    assert request.raw_headers == ((b"host", b"real.example:81"), (b"a", b"b"))
+    assert request.headers.raw == ((b"host", b"real.example:81"), (b"a", b"b"))
     assert read(head("GET HTTPS://real.example HTTP/1.1", HOST)).request.path == "/"
     request = read(head("GET http://real.example?q HTTP/1.1", HOST)).request
     assert (request.path, request.query_string) == ("/", "q")

@@ -95,10 +95,10 @@ def test_nothing_of_wsproto_is_kept_between_messages(socket: WebSocket) -> None:
     assert socket._engine is None
 
 
-@pytest.mark.parametrize("size", [1, 5, 64, 257, 258, 1_535, 5_000])
+@pytest.mark.parametrize("size", [0, 1, 4, 5, 64, 255, 256, 257, 258, 1_535, 5_000])
 def test_unmasking_is_an_xor_with_the_repeated_key(size: int) -> None:
     payload = bytes(index * 7 % 256 for index in range(size))
-    assert unmask(KEY, payload) == bytes(byte ^ KEY[index % 4] for index, byte in enumerate(payload))
+    assert unmask(KEY + payload) == bytes(byte ^ KEY[index % 4] for index, byte in enumerate(payload))
 
 
 def test_the_accept_token_is_that_of_the_rfc() -> None:

@@ -33,7 +33,7 @@ from persistconn.wire.classic import (
     same_user,
 )
 from persistconn.wire.dialect import CLASSIC, CLASSIC_WITHOUT_START
-from persistconn.wire.http import Chunk, Request
+from persistconn.wire.http import Chunk, Headers, Request
 from persistconn.wire.transports import EVENT_STREAM, LONG_POLLING, WEBSOCKETS
 
 SETTINGS = Settings()
@@ -267,8 +267,8 @@ def test_start_and_abort_come_by_any_method(method: str) -> None:
 )
 def test_a_message_comes_in_a_form_whatever_its_type_says(body: bytes, data: str | None) -> None:
     headers = ((b"Content-Type", b"application/json; charset=UTF-8"),)
-    for raw_headers in ((), headers):
-        intent = get("/signalr/send", STREAM, body, method="POST", raw_headers=raw_headers)
+    for told in (Headers(), Headers(headers)):
+        intent = get("/signalr/send", STREAM, body, method="POST", headers=told)
         assert intent == Send("serverSentEvents", "tok", data, V2, None)
 
 

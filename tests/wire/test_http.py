@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 import pytest
 from hypothesis import given
@@ -61,12 +61,39 @@ def test_no_query_raises(text: str) -> None:
 # Requests ---------------------------------------------------------------------------------------
 
 
-def test_headers_and_query_are_read_once() -> None:
-    request = Request("GET", "/echo", "a=1", ((b"Host", b"example.org"),))
+def test_headers_that_came_as_lines_are_the_same_as_pairs() -> None:
+    lines = Headers(b"Host: example.org\r\naccept:a\r\nX-Accept: c\r\nACCEPT:\t b\r\nX-Name: Zo\xeb\r\nX-Empty:\r\n")
+    pairs = Headers(lines.raw)
+    assert lines.raw[:2] == ((b"host", b"example.org"), (b"accept", b"a"))
+    assert lines == pairs
+    assert dict(lines) == {"host": "example.org", "accept": "a, b", "x-accept": "c", "x-name": "Zoë", "x-empty": ""}
+    for name in ("HOST", "accept", "Accep", "ccept", "example.org", "x-empty", "Zoë", "\u0142", ""):
+        assert lines.get(name) == pairs.get(name) == dict(pairs).get(name.lower())
+        assert (name in lines) is (name in pairs)
+
+
+NAMES = st.text("abAB%+=7 é", max_size=3)
+
+
+@given(st.lists(st.tuples(NAMES, st.text("a%+=7fFé", max_size=5)).map("=".join) | NAMES).map("&".join))
+def test_a_query_is_what_the_standard_library_reads(text: str) -> None:
+    query = Query(text)
+    pairs = parse_qsl(text, keep_blank_values=True, errors="replace")
+    assert list(query) == list(dict(pairs))
+    for name in [*dict(pairs), "none"]:
+        assert query.getlist(name) == [value for key, value in pairs if key == name]
+        assert query.find(name) == query.get(name) == dict(reversed(pairs)).get(name)
+
+
+def test_the_query_of_a_request_is_read_once_unless_it_is_big() -> None:
+    request = Request("GET", "/echo", "a=1", Headers(((b"Host", b"example.org"),)))
     assert request.headers["host"] == "example.org"
-    assert request.headers is request.headers
     assert request.query["a"] == "1"
     assert request.query is request.query
+    for text in ("a=1&" * 16, "a=" + "1" * 1024):
+        big = Request("GET", "/echo", text)
+        assert big.query["a"].startswith("1")
+        assert big.query is not big.query
 
 
 def test_a_request_can_be_somebodys() -> None:

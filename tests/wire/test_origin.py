@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from persistconn.errors import ConfigurationError
-from persistconn.wire.http import Request
+from persistconn.wire.http import Headers, Request
 from persistconn.wire.origin import OriginRule
 
 
@@ -19,7 +19,7 @@ def asked(
         headers.append(("Host", host))
     if origin is not None:
         headers.append(("Origin", origin))
-    return Request(method, "/echo", raw_headers=tuple((n.encode(), v.encode("latin-1")) for n, v in headers))
+    return Request(method, "/echo", headers=Headers(tuple((n.encode(), v.encode("latin-1")) for n, v in headers)))
 
 
 @pytest.mark.parametrize(
