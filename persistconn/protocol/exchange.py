@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..wire.http import Head, Piece, Request
+from ..wire.http import Head, Piece, RawHeaders, Request
 
 if TYPE_CHECKING:
     from ..wire.transports import Framing
@@ -25,6 +25,7 @@ class Exchange:
         "closing",
         "context",
         "ended",
+        "extra",
         "framing",
         "head",
         "idle",
@@ -45,6 +46,8 @@ class Exchange:
         """Read nothing more from it until `Resume`."""
         self.ended = False
         """Its last piece has been handed out, or it was lost."""
+        self.extra: RawHeaders = ()
+        """What every answer to this request says: the headers for its origin."""
         self.framing: Framing | None = None
         self.session: Session | None = None
         self.idle = False

@@ -11,6 +11,8 @@ from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
+import msgspec
+
 from ..settings import Settings
 from ..wire.http import Headers, Request
 from .http1_policy import Incoming, body_limit, is_key
@@ -33,8 +35,15 @@ _SPECIAL: Final = frozenset(
 _OF_AN_UPGRADE: Final = frozenset((b"upgrade", b"sec-websocket-version"))
 _STAY: Final = frozenset((b"upgrade", b"keep-alive, upgrade"))
 
-_PLAIN: Final = 1
-_UPGRADE: Final = 2
+
+class _Judgement(msgspec.Struct, frozen=True, gc=False):
+    """What is to be known of header lines in which nothing is special."""
+
+    count: int
+    upgrade: bool
+    """They belong to a request for a WebSocket, of which the key is missing."""
+    found: dict[bytes, str | None]
+    """Those that the endpoint looks at."""
 
 
 def read_plain_head(
@@ -51,13 +60,12 @@ def read_plain_head(
     lines = head[start.end() - 2 : -2]  # each with the line end before it
     # The one line that differs from request to request is read here. Should there be another one of its kind,
     # the rest is special.
-    name = b"Sec-WebSocket-Key" if method == "GET" else b"Content-Length"
-    value, others = _take(name, lines)
-    kind, count = _judge(others) if len(others) <= _LONGEST_REMEMBERED else _judge.__wrapped__(others)
-    if not kind or count + (value is not None) > settings.max_headers:
+    value, others = _take(_KEY if method == "GET" else _LENGTH, lines)
+    judged = _judge(others) if len(others) <= _LONGEST_REMEMBERED else _judge.__wrapped__(others)
+    if judged is None or judged.count + (value is not None) > settings.max_headers:
         return None
     length = 0
-    if kind == _UPGRADE:
+    if judged.upgrade:
         if method != "GET" or value is None or not is_key(value):
             return None
     elif value is not None:
@@ -69,26 +77,30 @@ def read_plain_head(
         method,
         _path(path) if len(path) <= _LONGEST_PATH_REMEMBERED else _path.__wrapped__(path),
         "" if query is None else query.decode("ascii"),
-        Headers(head[start.end() : -2]),
+        Headers(head[start.end() : -2], judged.found),
         b"",
         client,
         scheme,
     )
-    if kind == _PLAIN:
+    if not judged.upgrade:
         return Incoming(request, length)
     request.upgrade = True
     return Incoming(request, websocket_key=value)
 
 
-def _take(name: bytes, lines: bytes) -> tuple[bytes | None, bytes]:
-    """The value of the first line of this name in one of the two spellings clients use, and the other lines."""
-    key = b"\r\n%b: " % name
-    at = lines.find(key)
+# Each in the two spellings that clients use.
+_KEY: Final = (b"\r\nSec-WebSocket-Key: ", b"\r\nsec-websocket-key: ")
+_LENGTH: Final = (b"\r\nContent-Length: ", b"\r\ncontent-length: ")
+
+
+def _take(names: tuple[bytes, bytes], lines: bytes) -> tuple[bytes | None, bytes]:
+    """The value of the first line of this name, and the other lines."""
+    at = lines.find(names[0])
     if at < 0:
-        at = lines.find(key.lower())
+        at = lines.find(names[1])
         if at < 0:
             return None, lines
-    begin = at + len(key)
+    begin = at + len(names[0])
     end = lines.find(b"\r\n", begin)
     return lines[begin:end], lines[:at] + lines[end:]
 
@@ -98,34 +110,37 @@ _LONGEST_PATH_REMEMBERED: Final = 128
 
 
 @lru_cache(maxsize=512)
-def _judge(lines: bytes) -> tuple[int, int]:
-    """What these header lines belong to (0: something special), and how many they are.
+def _judge(lines: bytes) -> _Judgement | None:
+    """What these header lines are, or None when one of them is special.
 
     A client sends the same ones with every request, so the judgement is remembered: 0.2 us instead of 2 to 6. What
     is remembered is bounded in number and in size.
     """
     count = lines.count(b"\r\n") - 1
     if len(lines.translate(None, _VISIBLE)) != 2 * (count + 1) or b" \r\n" in lines or b"\t\r\n" in lines:
-        return 0, 0  # a control byte, half a line end, or white space at the end of a line
+        return None  # a control byte, half a line end, or white space at the end of a line
     found = _HEADER_LINE.findall(lines, 2)
     if len(found) != count:
-        return 0, 0
+        return None
     fields = {name.lower(): value for name, value in found}
     if len(fields) != count or not _SPECIAL.isdisjoint(fields):
-        return 0, 0
+        return None
     host = fields.get(b"host")
     if host is None or _HOST.fullmatch(host) is None:
-        return 0, 0
+        return None
     connection = fields.get(b"connection", b"keep-alive").lower()
-    if connection == b"keep-alive" and _OF_AN_UPGRADE.isdisjoint(fields):
-        return _PLAIN, count
-    if (
-        connection in _STAY
-        and fields.get(b"upgrade", b"").lower() == b"websocket"
-        and fields.get(b"sec-websocket-version") == b"13"
-    ):
-        return _UPGRADE, count
-    return 0, 0
+    upgrade = False
+    if connection != b"keep-alive" or not _OF_AN_UPGRADE.isdisjoint(fields):
+        upgrade = (
+            connection in _STAY
+            and fields.get(b"upgrade", b"").lower() == b"websocket"
+            and fields.get(b"sec-websocket-version") == b"13"
+        )
+        if not upgrade:
+            return None
+    origin = fields.get(b"origin")
+    found = {b"host": host.decode("ascii"), b"origin": None if origin is None else origin.decode("latin-1")}
+    return _Judgement(count, upgrade, found)
 
 
 @lru_cache(maxsize=256)

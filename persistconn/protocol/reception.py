@@ -140,6 +140,7 @@ class Reception:
             text = "Pages of this origin may not talk to this server (allowed_origins)."
             self._delivery.answer(exchange, text_answer(403, text))
             return
+        exchange.extra = extra
         try:
             self._dispatch(exchange, route, admission, extra)
         except RemoteProtocolError as error:
@@ -263,13 +264,13 @@ class Reception:
         starts, session.starts = session.starts, None
         for exchange in starts or ():
             if error is not None:
-                self._delivery.answer(exchange, empty_answer(500, self._origins.headers(exchange.request)))
+                self._delivery.answer(exchange, empty_answer(500, exchange.extra))
             else:
                 self._answer_start(exchange)
 
     def _answer_start(self, exchange: Exchange) -> None:
         callback = exchange.request.query.get("callback")
-        self._delivery.answer(exchange, json_answer(started(), callback, self._origins.headers(exchange.request)))
+        self._delivery.answer(exchange, json_answer(started(), callback, exchange.extra))
 
     def _send(self, exchange: Exchange, session: Session, intent: Send, adopted: bool, extra: RawHeaders) -> None:
         if adopted:
@@ -286,7 +287,7 @@ class Reception:
         """The answer to a `/send`: empty, a reply, or 500 when the application failed."""
         if exchange.ended:
             return
-        extra = self._origins.headers(exchange.request)
+        extra = exchange.extra
         if error is not None:
             self._delivery.answer(exchange, empty_answer(500, extra))
         elif payload is None:

@@ -276,7 +276,11 @@ def _form(body: bytes) -> dict[str, str]:
             body.decode()  # an escape must not complete a character that is broken in the body
         for field in body.split(b"&"):
             name, _, value = field.partition(b"=")
-            fields.setdefault(_unescaped(name), _unescaped(value))
+            key = _unescaped(name) if b"%" in name or b"+" in name else name.decode()
+            if key not in fields:
+                fields[key] = _unescaped(value)
+            elif b"%" in value:
+                _unescaped(value)  # for its errors
     except UnicodeDecodeError:
         raise RemoteProtocolError("The form in the body is not valid UTF-8.") from None
     return fields

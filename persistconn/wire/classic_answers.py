@@ -22,6 +22,7 @@ __all__ = [
     "envelope",
     "json_answer",
     "negotiate_answer",
+    "plain_envelope",
     "pong",
     "refusal",
     "started",
@@ -79,6 +80,17 @@ def envelope(
         parts.append(b',"D":1')
     parts += (b',"M":[', b",".join(payloads), b"]}")
     return b"".join(parts)
+
+
+def plain_envelope(opening: bytes, position: int, payloads: Sequence[bytes]) -> bytes:
+    """An envelope of messages alone; `opening` is all before the position.
+
+    >>> plain_envelope(b'{"C":"e-', 1, [b'"hi"', b"2"])
+    b'{"C":"e-1","M":["hi",2]}'
+    """
+    if len(payloads) == 1:
+        return b'%b%d","M":[%b]}' % (opening, position, payloads[0])
+    return b'%b%d","M":[%b]}' % (opening, position, b",".join(payloads))
 
 
 # Bodies -----------------------------------------------------------------------------------------

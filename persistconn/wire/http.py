@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Final, TypeAlias
 from urllib.parse import unquote, unquote_to_bytes
 
@@ -30,10 +31,14 @@ class Headers(Mapping[str, str]):
     ('example.org', ((b'host', b'example.org'),))
     """
 
-    __slots__ = ("_given",)
+    __slots__ = ("_found", "_given")
 
-    def __init__(self, given: RawHeaders | bytes = ()) -> None:
+    def __init__(
+        self, given: RawHeaders | bytes = (), found: Mapping[bytes, str | None] = MappingProxyType({})
+    ) -> None:
         self._given = given
+        self._found = found
+        """What is known already by whoever has read them."""
 
     @property
     def raw(self) -> RawHeaders:
@@ -46,6 +51,8 @@ class Headers(Mapping[str, str]):
 
     def find(self, name: bytes) -> str | None:
         """The value of the header with this lower-case name."""
+        if name in self._found:
+            return self._found[name]
         given = self._given
         if not isinstance(given, bytes):
             found = [value for key, value in given if key.lower() == name]
