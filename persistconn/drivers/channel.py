@@ -1,7 +1,7 @@
 """One TCP connection: bytes in, requests and messages to the host, pieces out, and how long each may take.
 
-A stream driver subclasses `Channel` and provides the six methods of `Stream`. All else is here, so that three
-drivers cannot disagree. Nothing in this file waits: the drivers call it, and it calls the host.
+A stream driver subclasses `Channel` and provides the six methods of `Stream`. All else is here and in `Lifetime`, so
+that the drivers cannot disagree. Nothing in this file waits: the drivers call it, and it calls the host.
 """
 
 from __future__ import annotations
@@ -10,61 +10,39 @@ from collections.abc import Sequence
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
-from ..protocol.http1 import Closed, Http1Server, Phase, Pong
-from ..wire.http import End, Head, Message, Request
-from .stream import Stream
+from ..protocol.http1 import Closed, Pong
+from ..wire.http import Chunk, End, Head, Message, Request
+from .lifetime import GONE, LEAVING, OPEN, Lifetime
 
 if TYPE_CHECKING:
     from ..protocol.exchange import Exchange
+    from ..protocol.websocket import WebSocket
     from ..wire.http import Piece
     from .state import ServerState
 
 __all__ = ["Channel"]
 
-PACE: Final = 16_384
-"""In each `write_deadline` a peer takes at least this much of a backlog, or all of it, or it is cut."""
 REPLIES: Final = 65_536
 """A peer that has this much unread and still makes us answer (pings, bad requests) is cut."""
 
-# How far the end of a channel has come.
-OPEN: Final = 0
-LEAVING: Final = 1
-"""Our half is closed, or will be when the backlog has left; what the peer still says is thrown away. Closing the
-whole socket at once would reset it, and a reset can overtake the answer (RFC 9112 §9.6)."""
-GONE: Final = 2
 
-UNFINISHED: Final = (Phase.IDLE, Phase.HEAD, Phase.BODY)
-
-
-class Channel(Stream):
+class Channel(Lifetime):
     """One TCP connection, and the host's `Link` for the exchange on it."""
 
     # fmt: off
     __slots__ = (
-        "_began", "_eof", "_exchange", "_feed_again", "_feeding", "_host", "_mark", "_opening", "_phase", "_reading",
-        "_request", "_sent", "_stage", "_state", "_status", "_unsent", "_websocket", "client", "deadline", "http",
+        "_began", "_feed_again", "_feeding", "_host", "_opening", "_reading", "_request", "_sent", "_simple", "_status",
     )
     # fmt: on
 
     def __init__(self, state: ServerState, *, client: tuple[str, int] | None = None, scheme: str = "http") -> None:
-        self.client = client
-        self.http = Http1Server(state.settings, client=client, scheme=scheme, clock=state.clock)
-        self.deadline = inf
-        """On the server's clock; `expire` is called soon after. Infinity: none."""
-        self._state = state
+        super().__init__(state, client, scheme)
         self._host = state.host
-        self._stage: int = OPEN
-        self._phase: Phase | None = None
-        self._exchange: Exchange | None = None
         self._opening: Request | None = None
         """A request that was given to the host, while its exchange is not known yet."""
-        self._unsent: Exchange | None = None
-        """The exchange of which `transmit` returned False: `sent` is due."""
-        self._mark = 0
-        """The backlog when its deadline was set."""
-        self._websocket = False
+        self._simple: type[Message] | type[Chunk] | None = None
+        """The kind of piece of which one alone leaves as it is: Message on a WebSocket, Chunk in a chunked answer."""
         self._reading = True
-        self._eof = False
         self._feeding = False
         self._feed_again = False
         self._request: Request | None = None
@@ -78,26 +56,30 @@ class Channel(Stream):
 
     def data_received(self, data: bytes) -> None:
         """Bytes came."""
-        if self._stage != OPEN:
-            return
-        if not self._websocket:
-            if self._feed(data):
+        frames = self._frames
+        if frames is None:
+            if self._stage == OPEN and self._feed(data):
                 self._host.pump()
             return
-        http = self.http
-        events = http.receive(data)
-        answer = http.data_to_send()
-        if answer:
-            if not self._deal_and_reply(events, answer):
-                return
-        elif events:
-            self._deal(events)
-        if http.closing or http.phase is not self._phase:
+        messages = frames.receive(data)
+        if frames.odd:
+            self._odd_frames(frames, messages)
+            return
+        exchange = self._exchange
+        if messages and exchange is not None:
+            host = self._host
+            host.receive(exchange, messages)  # type: ignore[arg-type]  # whole messages: else it would be odd
+            if exchange.paused:
+                self._steer()
+            host.pump()
+
+    def _odd_frames(self, frames: WebSocket, events: Sequence[Any]) -> None:
+        """There were control frames among them, or the last."""
+        self.http.take_over(frames)
+        if self._deal_and_reply(events, self.http.data_to_send()):
             self._settle()
-        elif self._exchange is not None and self._exchange.paused:
-            self._steer()
-        if events:
-            self._host.pump()
+            if events:
+                self._host.pump()
 
     def eof_received(self) -> bool:
         """The peer sends no more. True: keep the socket, an answer is still being made; else finish and close."""
@@ -115,6 +97,7 @@ class Channel(Stream):
         """The socket is gone, whoever closed it."""
         if self._stage != GONE:
             self._stage = GONE
+            self._frames = None
             self.deadline = inf
             self._drop()
             self._state.forget(self)
@@ -133,7 +116,7 @@ class Channel(Stream):
             self._watch()
             if exchange is not None:
                 self._host.sent(exchange)
-            if self._opening is None and (self._exchange is None or self._websocket):
+            if self._opening is None and (self._exchange is None or self.http.websocket):
                 self._next()
             self._steer()
             self._host.pump()
@@ -142,17 +125,12 @@ class Channel(Stream):
 
     def transmit(self, exchange: Exchange, pieces: tuple[Piece, ...]) -> bool:
         """Write `pieces` now. True: all gone. False: `host.sent` will follow, or `host.lost`."""
-        if exchange is not self._exchange:
-            if self._opening is None or self._stage == GONE:
-                return True  # it was lost a moment ago: there is nobody to write to
-            self._opening = None
-            self._exchange = exchange
-        if self._websocket and len(pieces) == 1:
-            piece = pieces[0]
-            if type(piece) is Message:
-                frame = piece.frame
-                self._sent += len(frame)
-                if self.write(frame):
+        if exchange is self._exchange and len(pieces) == 1:
+            piece: Any = pieces[0]
+            if type(piece) is self._simple:
+                wire: bytes = piece.wire or piece.to_wire()
+                self._sent += len(wire)
+                if self.write(wire):
                     return True
                 self._stall(exchange)
                 return False
@@ -169,49 +147,6 @@ class Channel(Stream):
         """The host has room for messages again."""
         self._steer()
 
-    # Ends -----------------------------------------------------------------------------------
-
-    def expire(self, now: float) -> None:
-        """The deadline has passed: what follows depends on what was waited for."""
-        left = self.unwritten()
-        if left:
-            taken = self._mark - left
-            if taken >= PACE:
-                self._mark = left
-                self.deadline = now + self._write_time()
-            else:
-                self.deadline = inf
-                self.cut()
-        elif self._stage != OPEN or self._phase not in UNFINISHED:
-            self.deadline = inf
-            self.cut()
-        else:
-            answer = self.http.time_out()
-            if answer:
-                self.write(answer)
-            self._hang_up()
-
-    def drain(self) -> None:
-        """Take no further request: close now, or with the answer that is being made."""
-        if self._stage == OPEN:
-            self.http.drain()
-            if self.http.closing and not self._mark:
-                self._hang_up()
-
-    def _hang_up(self) -> None:
-        if self.http.refused is not None:
-            self._state.log.refused(self.client, self.http.refused)
-        self._leave()
-        self.finish(linger=not self._eof)
-
-    def _leave(self) -> None:
-        if self._stage == OPEN:
-            self._stage = LEAVING
-            self._steer()
-            self._mark = self.unwritten()
-            time = self._write_time() if self._mark else self._state.settings.close_timeout
-            self.deadline = self._state.clock() + time
-
     def _drop(self) -> None:
         """The exchange, if there is one, is lost."""
         exchange = self._unsent or self._exchange
@@ -222,7 +157,7 @@ class Channel(Stream):
 
     def _over(self, *, cut: bool = False) -> None:
         """The exchange has ended: write its line in the access log."""
-        self._exchange = None
+        self._exchange = self._simple = None
         request, self._request = self._request, None
         if request is not None:
             duration = self._state.clock() - self._began
@@ -263,21 +198,32 @@ class Channel(Stream):
 
     def _deal(self, events: Sequence[Any]) -> None:
         host = self._host
+        messages: list[str | bytes] = []
         for event in events:
-            exchange = self._exchange
             kind = type(event)
             if kind is str or kind is bytes:
-                if exchange is not None:
-                    host.receive(exchange, (event,))
-            elif kind is Request:
+                messages.append(event)
+                continue
+            if messages:
+                self._receive(messages)
+                messages = []
+            exchange = self._exchange
+            if kind is Request:
                 self._open(event)
+            elif exchange is None:
+                pass  # it was lost: nobody is left to be told
             elif kind is Pong:
-                if exchange is not None:
-                    host.pong(exchange)
-            elif exchange is not None:  # Closed: the peer ended the WebSocket, well or badly
+                host.pong(exchange)
+            else:  # Closed: the peer ended the WebSocket, well or badly
                 self._over()
                 self._unsent = None
                 host.lost(exchange)
+        if messages:
+            self._receive(messages)
+
+    def _receive(self, messages: list[str | bytes]) -> None:
+        if self._exchange is not None:
+            self._host.receive(self._exchange, messages)
 
     def _open(self, request: Request) -> None:
         self._phase = None  # a request that follows at once has deadlines of its own
@@ -331,13 +277,8 @@ class Channel(Stream):
             return
         if http.phase is not self._phase:
             self._watch()
+        self._frames = http.frames
         self._steer()
-
-    def _watch(self) -> None:
-        """A phase of HTTP has begun, and its time."""
-        self._phase = self.http.phase
-        if not self._mark:
-            self.deadline = self._state.clock() + self._state.timeouts[self._phase]
 
     def _steer(self) -> None:
         """Read, or let the peer wait."""
@@ -357,7 +298,13 @@ class Channel(Stream):
     # Out ------------------------------------------------------------------------------------
 
     def _answer(self, exchange: Exchange, pieces: tuple[Piece, ...]) -> bool:
-        data = self.http.send(pieces)
+        if exchange is not self._exchange:
+            if self._opening is None or self._stage == GONE:
+                return True  # it was lost a moment ago: there is nobody to write to
+            self._opening = None
+            self._exchange = exchange
+        http = self.http
+        data = http.send(pieces)
         self._sent += len(data)
         first, last = pieces[0], pieces[-1]
         if type(first) is Head:
@@ -367,28 +314,17 @@ class Channel(Stream):
             self._stall(exchange)
         if type(last) is End:
             self._over()
-        elif self.http.websocket and not self._websocket:
-            self._websocket = True
+        elif self._simple is None and http.websocket:
+            self._simple = Message
         else:
+            if http.chunking:
+                self._simple = Chunk
             return written
         if written and self._stage == OPEN:
             self._next()
         else:
             self._steer()
         return written
-
-    def _stall(self, exchange: Exchange | None) -> None:
-        if exchange is not None:
-            self._unsent = exchange
-        if self._stage == OPEN and not self._mark:
-            self._mark = max(1, self.unwritten())
-            self.deadline = self._state.clock() + self._write_time()
-
-    def _write_time(self) -> float:
-        """How long a backlog may stand still; with connections the endpoint decides first."""
-        state = self._state
-        connected = self._exchange is not None and self._exchange.connection_id is not None
-        return state.write_patience if connected else state.settings.write_deadline
 
     def _reply(self, answer: bytes) -> bool:
         """Write what the peer has caused. False: it causes too much and reads nothing."""

@@ -121,6 +121,17 @@ class Http1Server:
         """Bytes wait that `receive(b"")` will look at: call it after each End and each 101."""
         return bool(self._buffer) and self.phase in _READING
 
+    @property
+    def frames(self) -> WebSocket | None:
+        """The WebSocket, once nothing waits before it. A driver that has a thousand of them a second may `receive` from
+        it without a way round, if it calls `take_over` when that was `odd`."""
+        return None if self._buffer else self._socket
+
+    @property
+    def chunking(self) -> bool:
+        """An answer is under way of which each Chunk leaves as its `chunked` and nothing else, until an End."""
+        return self._answer is not None and self._answer.chunking
+
     def data_to_send(self) -> bytes:
         """What `receive` caused: refusals, `100 Continue`, pongs, close frames. Fetch it after each `receive`."""
         output = self._output
@@ -138,10 +149,8 @@ class Http1Server:
                 data = bytes(self._buffer) + data
                 self._buffer = b""
             heard: list[HttpEvent] = socket.receive(data)  # type: ignore[assignment]  # a new list of a narrower kind
-            if socket.output:
-                self._output += socket.data_to_send()
-            if socket.state:
-                self._follow(socket)
+            if socket.odd:
+                self.take_over(socket)
             return heard
         if self.closing:
             return []
@@ -155,6 +164,13 @@ class Http1Server:
         except Refused as refused:
             self._refuse(refused)
             return []
+
+    def take_over(self, socket: WebSocket) -> None:
+        """What `socket.receive` heard was odd: its answer and its end are this connection's."""
+        socket.odd = False
+        self._output += socket.data_to_send()
+        if socket.state:
+            self._follow(socket)
 
     def _follow(self, socket: WebSocket) -> None:
         self.refused = self.refused or socket.refused

@@ -51,16 +51,22 @@ class Answer:
         """Nothing has been sent, and a whole answer takes nothing but its length."""
         self.finished = False
 
+    @property
+    def chunking(self) -> bool:
+        """The Head has left, and each Chunk leaves in its chunked form."""
+        return self._framing == _CHUNKED and not self.finished
+
     def send(self, pieces: Sequence[Piece]) -> bytes:
         """The bytes of these pieces. Raises LocalProtocolError, changing nothing, when they make no answer."""
-        if self._plain and self.keep_alive and len(pieces) == 3:
-            head, body, end = pieces
-            if isinstance(head, Head) and isinstance(body, Chunk) and isinstance(end, End) and head.status == 200:
+        if self._plain and self.keep_alive and 2 <= len(pieces) <= 3:
+            head, body, end = pieces[0], pieces[-2], pieces[-1]
+            if isinstance(head, Head) and head.status == 200 and isinstance(end, End):
+                data = body.data if isinstance(body, Chunk) else b"" if body is head else None
                 start, closes = _head_bytes(200, head.reason, head.headers)
-                if not closes:
+                if data is not None and not closes:
                     self.finished = True
                     self._plain = False
-                    return b"%bContent-Length: %d\r\n\r\n%b" % (start, len(body.data), body.data)
+                    return b"%bContent-Length: %d\r\n\r\n%b" % (start, len(data), data)
         self._check(pieces)
         self._plain = False
         output: list[bytes] = []

@@ -16,13 +16,14 @@ from typing import Any, Final, TypeAlias
 
 from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, TextMessage
-from wsproto.frame_protocol import CloseReason, XorMaskerSimple
+from wsproto.frame_protocol import CloseReason
 
 from ..errors import LocalProtocolError
 from ..settings import Settings
 from ..wire.http import End, Message, Piece, Ping
+from .websocket_mask import mask_in_c, unmask
 
-__all__ = ["Closed", "Pong", "SocketEvent", "WebSocket", "accept_token", "unmask"]
+__all__ = ["Closed", "Pong", "SocketEvent", "WebSocket", "accept_token"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,30 +62,6 @@ _CLOSED: Final = 2
 _DEFAULT_PERIOD: Final = 10.0
 """Seconds in which `max_control_frames` may come when `keep_alive` is off."""
 
-_BIG_INTEGER_UP_TO: Final = 1_536
-"""Up to here one XOR of two big integers unmasks faster than four strided translations."""
-
-_TABLE_UP_TO: Final = 64
-_ONES: Final = tuple(sum(1 << 32 * word for word in range(words)) for words in range(_TABLE_UP_TO + 1))
-"""A mask times `_ONES[n]` is that mask n times in a row: small frames need no bytes object for it."""
-
-
-def unmask(key: bytes, payload: bytes) -> bytes:
-    """Undo the client's masking (RFC 6455 §5.3); masking is its own reverse.
-
-    >>> unmask(bytes.fromhex("37fa213d"), bytes.fromhex("7f9f4d5158"))
-    b'Hello'
-    """
-    size = len(payload)
-    words = (size + 3) >> 2
-    if words <= _TABLE_UP_TO:
-        masks = int.from_bytes(key, "little") * _ONES[words]
-    elif size <= _BIG_INTEGER_UP_TO:
-        masks = int.from_bytes(key * words, "little")
-    else:
-        return bytes(XorMaskerSimple(key).process(bytearray(payload)))
-    return (int.from_bytes(payload, "little") ^ masks).to_bytes(words << 2, "little")[:size]
-
 
 def accept_token(key: bytes) -> bytes:
     """The value of Sec-WebSocket-Accept for a Sec-WebSocket-Key (RFC 6455 §4.2.2).
@@ -109,11 +86,13 @@ class WebSocket:
         "_engine",
         "_fragments",
         "_message",
+        "_midway",
         "_partial",
         "_period",
         "_remaining",
         "_settings",
         "_size",
+        "odd",
         "output",
         "refused",
         "state",
@@ -130,6 +109,8 @@ class WebSocket:
         """Exists while a message has begun and not ended."""
         self._message: Any = None
         """What has come of that message: a StringIO or a BytesIO, for both grow in linear time."""
+        self._midway = False
+        """A frame or a message has begun and not ended, or the WebSocket is no longer open."""
         self._partial = b""
         """The beginning of a frame header or of a control frame: at most 138 bytes."""
         self._remaining = 0
@@ -140,6 +121,8 @@ class WebSocket:
         self._period = 0.0
         self.output = b""
         """What `data_to_send` will give."""
+        self.odd = False
+        """`receive` heard something else than whole messages: look at `output` and `state`, then set it back."""
 
     @property
     def closing(self) -> bool:
@@ -163,30 +146,28 @@ class WebSocket:
     def receive(self, data: bytes) -> list[SocketEvent]:
         """The messages, pongs and perhaps the close that these bytes complete."""
         events: list[SocketEvent] = []
-        if self._partial:
-            data = self._partial + data
-            self._partial = b""
         at = 0
+        if self._midway:
+            data, at = self._go_on(data, events)
         end = len(data)
-        if self._remaining and not self.state:
-            at = min(self._remaining, end)
-            self._remaining -= at
-            self._feed(data[:at], events)
         limit = self._settings.max_message_size
         while at < end and not self.state:
             # The hot path: one whole, final, masked data frame of minimal length, no message open.
-            if end - at >= 8 and self._engine is None and ((first := data[at]) == _TEXT or first == _BINARY):
+            if end - at >= 6 and ((first := data[at]) == _TEXT or first == _BINARY) and self._engine is None:
                 start = at + 6
                 size = data[at + 1] - 0x80
-                if size == 126:
+                if size > 125:
                     start = at + 8
-                    size = data[at + 2] << 8 | data[at + 3]
+                    size = data[at + 2] << 8 | data[at + 3] if size == 126 and end > start else -1
                     if size < 126:
                         size = -1  # not minimal: the engine's to refuse
                 stop = start + size
-                if 0 <= size != 127 and stop <= end and (limit is None or size <= limit):
+                if size >= 0 and stop <= end and (limit is None or size <= limit):
                     self._controls = 0
-                    payload = unmask(data[start - 4 : start], data[start:stop])
+                    if mask_in_c is None:
+                        payload = unmask(data[start - 4 : stop])
+                    else:
+                        payload = mask_in_c(data[start:stop], data[start - 4 : start])
                     at = stop
                     if first == _BINARY:
                         events.append(payload)
@@ -197,12 +178,33 @@ class WebSocket:
                         self._fail(1007, "bad_text", f"A text message is not UTF-8: {error.reason}", events)
                     continue
             at = self._any_frame(data, at, events)
-        if self.state:
-            self._ignore(data, at)
+        if self._midway:
+            self._stop(data, at)
         return events
+
+    def _go_on(self, data: bytes, events: list[SocketEvent]) -> tuple[bytes, int]:
+        """Put these bytes behind what has come before; say where to go on in them."""
+        if self._partial:
+            data = self._partial + data
+            self._partial = b""
+        if not self._remaining or self.state:
+            return data, 0
+        at = min(self._remaining, len(data))
+        self._remaining -= at
+        self._feed(data[:at], events)
+        return data, at
+
+    def _stop(self, data: bytes, at: int) -> None:
+        """These bytes are used up: is anything still open?"""
+        if self.state:
+            self.odd = True
+            self._ignore(data, at)
+        elif self._engine is None and not self._partial and not self._remaining:
+            self._midway = False
 
     def _any_frame(self, data: bytes, at: int, events: list[SocketEvent]) -> int:
         """Take whatever frame begins at `at`, or as much of it as has come; say where to go on."""
+        self._midway = True
         end = len(data)
         bounds = _frame_bounds(data, at)
         if bounds is None:
@@ -212,6 +214,7 @@ class WebSocket:
         size = stop - start
         first = data[at]
         if first & 8:
+            self.odd = True
             if stop > end and size <= _CONTROL_LIMIT:
                 self._partial = data[at:]
                 return end
@@ -220,7 +223,7 @@ class WebSocket:
                 self._fail(1008, "max_control_frames", f"More than {limit} control frames without a message", events)
                 return at
             if first in (_PING, _PONG) and start == at + 6:
-                payload = unmask(data[at + 2 : start], data[start:stop])
+                payload = unmask(data[at + 2 : stop])
                 if first == _PONG:
                     events.append(Pong(payload))
                 else:
@@ -295,6 +298,7 @@ class WebSocket:
         events.append(Closed(code, reason))
         self.output += _close_frame(code, reason)
         self._forget_message()
+        self.odd = self._midway = True
         self.state = _CLOSED if code == CloseReason.PROTOCOL_ERROR else _CLOSING
 
     def _forget_message(self) -> None:
@@ -330,7 +334,7 @@ class WebSocket:
             if self.state:
                 break
             if isinstance(piece, Message):
-                output.append(piece.frame)
+                output.append(piece.wire or piece.to_wire())
             elif isinstance(piece, Ping):
                 if len(piece.data) > _CONTROL_LIMIT:
                     raise LocalProtocolError(f"a ping holds at most {_CONTROL_LIMIT} bytes, not {len(piece.data)}")
@@ -339,6 +343,7 @@ class WebSocket:
             elif isinstance(piece, End):
                 output.append(_close_frame(piece.code, piece.reason))
                 self._forget_message()
+                self._midway = True
                 self.state = _CLOSING
             else:
                 raise LocalProtocolError(f"{type(piece).__name__} cannot be sent on a WebSocket")
