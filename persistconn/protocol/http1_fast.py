@@ -119,10 +119,10 @@ def _judge(lines: bytes) -> _Judgement | None:
     count = lines.count(b"\r\n") - 1
     if len(lines.translate(None, _VISIBLE)) != 2 * (count + 1) or b" \r\n" in lines or b"\t\r\n" in lines:
         return None  # a control byte, half a line end, or white space at the end of a line
-    found = _HEADER_LINE.findall(lines, 2)
-    if len(found) != count:
+    pairs = _HEADER_LINE.findall(lines, 2)
+    if len(pairs) != count:
         return None
-    fields = {name.lower(): value for name, value in found}
+    fields = {name.lower(): value for name, value in pairs}
     if len(fields) != count or not _SPECIAL.isdisjoint(fields):
         return None
     host = fields.get(b"host")
