@@ -44,9 +44,6 @@ PURE_ZONE = [
     "persistconn/protocol/*",
 ]
 
-BENCH_PEERS = ["matplotlib", "websockets", "aiohttp", "picows", "starlette", "uvicorn", "python-socketio"]
-"""Who we are measured against."""
-
 
 def skip_or_fail(session: nox.Session, reason: str) -> None:
     """Something real is missing: a message for people, a failure where it is required."""
@@ -186,7 +183,7 @@ def docs(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """The benchmarks. Not part of `nox`: numbers are for people to compare."""
-    session.install("-e", ".[trio,uvloop]", *BENCH_PEERS)
+    session.install("-e", ".[trio,uvloop,bench]")
     session.run("python", "-m", "benchmarks", *session.posargs)
 
 

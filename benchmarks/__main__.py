@@ -3,79 +3,101 @@
 from __future__ import annotations
 
 import argparse
-import resource
+import dataclasses
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from .contenders import CONTENDERS, Contender, installed
-from .measure import Load, Server, build_load, running
-from .report import Table, plot, save
+from .contenders import Contender, choose
+from .measure import Figures, Generator, Server, prepare, running
+from .report import Report, Table, about
+from .scenarios import SCENARIOS, Idle, Run, Scenario
 
-SCENARIOS = {
-    # name: (mode, connections, burst or rounds, bytes)
-    "echo, 10 connections, 64 B": ("echo", 10, 1, 64),
-    "echo, 100 connections, 64 B": ("echo", 100, 1, 64),
-    "echo, 10 connections, bursts of 16, 64 B": ("echo", 10, 16, 64),
-    "broadcast to 1,000, 128 B": ("broadcast", 1000, 30, 128),
-    "broadcast to 5,000, 128 B": ("broadcast", 5000, 10, 128),
-}
+QUICK_CONNECTIONS = 1_000
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run it."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--only", default="", help="scenarios whose names hold this")
-    parser.add_argument("--contenders", default="", help="names, comma-separated; all that are installed by default")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=0.8, help="of load per measurement")
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--plot", type=Path, help="an SVG or PNG file (needs matplotlib)")
+    parser.add_argument(
+        "--only", action="append", default=[], help="scenarios whose names hold this; repeat it for more"
+    )
+    parser.add_argument("--contenders", default="", help="beginnings of names, comma-separated; all by default")
+    parser.add_argument("--repeats", type=int, help="5 by default")
+    parser.add_argument("--seconds", type=float, help="of load per measurement; 0.8 by default")
+    parser.add_argument("--quick", action="store_true", help="a short look: 2 × 0.3 s, at most 1,000 connections")
+    parser.add_argument("--python", action="store_true", help="make the load in Python though there is a C compiler")
+    parser.add_argument("--list", action="store_true", help="what there is")
+    parser.add_argument("--json", type=Path, help="where every single measurement goes")
+    parser.add_argument("--plots", type=Path, help="a folder for SVG and PNG plots (needs matplotlib)")
     options = parser.parse_args(arguments)
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    wanted = [name for name in options.contenders.split(",") if name]
-    contenders = [one for one in CONTENDERS if installed(one) and (not wanted or one.name in wanted)]
-    load = build_load()
-    tables = []
-    for scenario, (mode, count, burst, size) in SCENARIOS.items():
-        if options.only in scenario:
-            taking_part = [one for one in contenders if mode in one.wires]
-            table = _run(scenario, mode, count, burst, size, taking_part, load, options)
+    contenders = choose(options.contenders)
+    scenarios = _chosen(options.only, options.quick)
+    if options.list:
+        print(*(one.name for one in scenarios), "", *(one.name for one in contenders), sep="\n")
+        return 0
+    repeats = options.repeats or (2 if options.quick else 5)
+    seconds = options.seconds or (0.3 if options.quick else 0.8)
+    prepare()
+    generator = Generator(python=options.python)
+    report = Report(about(contenders, generator_is_c=generator.is_c, repeats=repeats, seconds=seconds))
+    began = time.perf_counter()
+    for scenario in scenarios:
+        table = Table(scenario.name, scenario.unit, scenario.figure)
+        taking_part = [one for one in contenders if scenario.can(one)]
+        _measure(table, scenario, taking_part, generator, min(repeats, scenario.repeats), seconds)
+        if table.results:
+            report.tables.append(table)
             print(table.text(), flush=True)
-            tables.append(table)
-    if options.json:
-        save(tables, options.json)
-    if options.plot:
-        plot(tables, options.plot)
+        if options.json:
+            report.save(options.json)
+    print(report.judgement())
+    print(f"\n{report.about['generator']} {time.perf_counter() - began:.0f} s.")
+    if options.plots:
+        report.plot(options.plots)
     return 0
 
 
-def _run(
-    scenario: str,
-    mode: str,
-    count: int,
-    burst: int,
-    size: int,
-    contenders: list[Contender],
-    load: list[str],
-    options: argparse.Namespace,
-) -> Table:
-    """All servers run at once and are visited in turn, back and forth, so that a busy minute hits all of them."""
-    table = Table(scenario)
-    with ExitStack() as stack:
-        servers: list[tuple[Contender, Server]] = [(one, stack.enter_context(running(one))) for one in contenders]
-        for repeat in range(options.repeats):
-            for contender, server in servers if repeat % 2 == 0 else reversed(servers):
-                wire = contender.wires[mode]
-                with ExitStack() as connections:
-                    dialled = [connections.enter_context(wire.dial(server.port, f"/{mode}")) for _ in range(count)]
-                    if wire.trigger is not None:
-                        dialled.insert(0, connections.enter_context(wire.trigger(server.port, f"/{mode}")))
-                    job = Load(load, server, dialled)
-                    table.add(contender.name, job.run(mode, options.seconds, burst, wire.prefix, wire.suffix, size))
-    return table
+def _chosen(only: Sequence[str], quick: bool) -> list[Scenario]:
+    chosen = [one for one in SCENARIOS if not only or any(word in one.name for word in only)]
+    if not quick:
+        return chosen
+    fewer = [
+        dataclasses.replace(one, name="1,000 idle connections", connections=QUICK_CONNECTIONS, watched=3.0)
+        if isinstance(one, Idle)
+        else one
+        for one in chosen
+    ]
+    return [one for one in fewer if one.connections <= QUICK_CONNECTIONS]
+
+
+def _measure(
+    table: Table, scenario: Scenario, contenders: list[Contender], generator: Generator, repeats: int, seconds: float
+) -> None:
+    """The contenders take turns, back and forth, so that a busy minute of the machine hits all of them."""
+    with ExitStack() as kept:
+        servers: dict[str, Server] = {}
+        for repeat in range(repeats):
+            for contender in contenders if repeat % 2 == 0 else reversed(contenders):
+                if contender.name not in table.failed:
+                    with ExitStack() as stack:
+                        keeper = stack if scenario.fresh else kept
+                        if scenario.fresh or contender.name not in servers:
+                            servers[contender.name] = keeper.enter_context(running(contender))
+                        run = Run(contender, servers[contender.name], generator, seconds)
+                        table.add(contender.name, _once(table, scenario, run))
+
+
+def _once(table: Table, scenario: Scenario, run: Run) -> Figures | None:
+    """A contender that fails is said to, and the others go on."""
+    try:
+        return scenario.run(run)
+    except (RuntimeError, OSError) as error:
+        table.failed[run.contender.name] = str(error)
+        print(f"{scenario.name}: {run.contender.name} failed: {error}", file=sys.stderr, flush=True)
+        return None
 
 
 if __name__ == "__main__":

@@ -3,16 +3,41 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from .dial import Wire, classic, classic_stream, plain, socketio
+from .dial import (
+    Dial,
+    Talk,
+    Wire,
+    aiosignalr,
+    classic,
+    classic_http,
+    classic_stream,
+    engineio_http,
+    plain,
+    raw_http,
+    socketio,
+)
 
-__all__ = ["CONTENDERS", "FLOORS", "Contender", "installed"]
+__all__ = ["CONTENDERS", "FLOORS", "LOOPS", "Contender", "choose", "missing"]
 
-_PLAIN = {"echo": Wire(plain), "broadcast": Wire(plain)}
-_CLASSIC = {
-    "echo": Wire(classic, '"', '"'),
-    "broadcast": Wire(classic, '"', '"'),
+LOOPS = ("asyncio", "uvloop", "trio")
+
+
+def _everywhere(dial: Dial, prefix: str = "", suffix: str = "") -> Mapping[str, Wire]:
+    return {room: Wire(dial, prefix.replace("ROOM", room), suffix) for room in ("echo", "broadcast", "group")}
+
+
+_PLAIN = _everywhere(plain)
+_CLASSIC = _everywhere(classic, '"', '"')
+_SOCKETIO = {
+    **_everywhere(socketio, '42["ROOM","', '"]'),
+    "echo": Wire(socketio, '421["echo","', '"]'),  # with an acknowledgement, the answer
+}
+_AIOSIGNALR = {
+    **_everywhere(aiosignalr, '{"type":1,"target":"ROOM","arguments":["', '"]}\x1e'),
+    "echo": Wire(aiosignalr, '{"type":1,"invocationId":"1","target":"echo","arguments":["', '"]}\x1e'),
 }
 
 
@@ -22,41 +47,67 @@ class Contender:
 
     name: str
     command: tuple[str, ...]
-    wires: dict[str, Wire] = field(default_factory=lambda: dict(_PLAIN))
+    wires: Mapping[str, Wire] = field(default_factory=lambda: dict(_PLAIN))
+    talk: Talk | None = None
+    """How its HTTP clients talk."""
     needs: tuple[str, ...] = ()
     """Packages without which it is left out."""
+    extra: str = ""
+    """What to install then: `persistconn[EXTRA]`."""
+
+
+def _ours(loop: str) -> Iterable[Contender]:
+    needs = () if loop == "asyncio" else (loop,)
+    stream = {"broadcast": Wire(classic_stream, '"', '"', trigger=classic)}
+    yield Contender(f"persistconn-{loop}", ("ours", loop), _CLASSIC, needs=needs, extra=loop)
+    yield Contender(f"persistconn-sse-{loop}", ("ours", loop), stream, needs=needs, extra=loop)
+    yield Contender(f"persistconn-longpolling-{loop}", ("ours", loop), {}, classic_http, needs=needs, extra=loop)
+
+
+def _peer(name: str, server: str, *more: str, wires: Mapping[str, Wire] = _PLAIN, needs: str = "") -> Contender:
+    packages = tuple((needs or server).split())
+    return Contender(name, (server, *more), wires, needs=(*packages, "uvloop"), extra=f"bench-{server}")
 
 
 CONTENDERS = (
-    Contender("raw-asyncio", ("raw", "asyncio")),
-    Contender("raw-uvloop", ("raw", "uvloop"), needs=("uvloop",)),
-    Contender("persistconn-asyncio", ("ours", "asyncio"), _CLASSIC),
-    Contender("persistconn-uvloop", ("ours", "uvloop"), _CLASSIC, needs=("uvloop",)),
-    Contender("persistconn-trio", ("ours", "trio"), _CLASSIC, needs=("trio",)),
+    Contender("raw-asyncio", ("raw", "asyncio"), talk=raw_http),
+    Contender("raw-uvloop", ("raw", "uvloop"), talk=raw_http, needs=("uvloop",), extra="uvloop"),
+    *(contender for loop in LOOPS for contender in _ours(loop)),
+    _peer("picows-uvloop", "picows"),
+    _peer("aiohttp-uvloop", "aiohttp", "uvloop"),
+    _peer("websockets-uvloop", "websockets", "uvloop"),
+    _peer("starlette-uvicorn", "starlette", needs="starlette uvicorn websockets httptools"),
+    _peer("hypercorn-uvloop", "hypercorn"),
+    _peer("granian", "granian"),
+    _peer("socketio-uvicorn", "socketio", wires=_SOCKETIO, needs="socketio uvicorn websockets httptools"),
+    _peer("aiosignalr-uvloop", "aiosignalr", wires=_AIOSIGNALR, needs="aiosignalr aiohttp"),
     Contender(
-        "persistconn-sse-uvloop",
-        ("ours", "uvloop"),
-        {"broadcast": Wire(classic_stream, '"', '"', trigger=classic)},
-        needs=("uvloop",),
-    ),
-    Contender("picows-uvloop", ("picows",), needs=("picows", "uvloop")),
-    Contender("aiohttp-uvloop", ("aiohttp", "uvloop"), needs=("aiohttp", "uvloop")),
-    Contender("websockets-uvloop", ("websockets", "uvloop"), needs=("websockets", "uvloop")),
-    Contender("starlette-uvicorn", ("starlette",), needs=("starlette", "uvicorn", "uvloop")),
-    Contender(
-        "socketio-uvicorn",
-        ("socketio",),
-        {"echo": Wire(socketio, '42["echo","', '"]'), "broadcast": Wire(socketio, '42["broadcast","', '"]')},
-        needs=("socketio", "uvicorn", "uvloop"),
+        "engineio-polling-uvicorn",
+        ("engineio",),
+        {},
+        engineio_http,
+        needs=("engineio", "uvicorn", "httptools", "uvloop"),
+        extra="bench-socketio",
     ),
 )
 
-FLOORS = {
-    "persistconn-asyncio": "raw-asyncio",
-}
+FLOORS = {one.name: "raw-asyncio" if one.name.endswith("-asyncio") else "raw-uvloop" for one in CONTENDERS}
 """A contender's floor is the raw loop on its own event loop; uvloop's for all others."""
 
 
-def installed(contender: Contender) -> bool:
-    """Everything it needs can be imported."""
-    return all(importlib.util.find_spec(name) is not None for name in contender.needs)
+def missing(contender: Contender) -> list[str]:
+    """What it needs and is not installed."""
+    return [name for name in contender.needs if importlib.util.find_spec(name) is None]
+
+
+def choose(names: str) -> list[Contender]:
+    """Those whose names begin with one of `names` (comma-separated; all if empty) and that are installed.
+
+    Says in one line who is left out.
+    """
+    wanted = tuple(name for name in names.split(",") if name)
+    chosen = [one for one in CONTENDERS if not wanted or one.name.startswith(wanted)]
+    for one in chosen:
+        if lacking := missing(one):
+            print(f"{one.name} is left out: {', '.join(lacking)} missing; pip install 'persistconn[{one.extra}]'")
+    return [one for one in chosen if not missing(one)]

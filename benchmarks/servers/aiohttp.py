@@ -7,21 +7,24 @@ import sys
 
 from aiohttp import WSMsgType, web
 
-peers: set[web.WebSocketResponse] = set()
+from .listening import listen
+from .rooms import ECHO, rooms
 
 
 async def handle(request: web.Request) -> web.WebSocketResponse:
     socket = web.WebSocketResponse(compress=False)
     await socket.prepare(request)
+    peers = rooms[request.path]
     peers.add(socket)
     try:
         async for message in socket:
-            if message.type is WSMsgType.TEXT:
-                if request.path == "/broadcast":
-                    for peer in peers:
-                        await peer.send_str(message.data)
-                else:
-                    await socket.send_str(message.data)
+            if message.type is not WSMsgType.TEXT:
+                continue
+            if request.path == ECHO:
+                await socket.send_str(message.data)
+            else:
+                for peer in list(peers):
+                    await peer.send_str(message.data)
     finally:
         peers.discard(socket)
     return socket
@@ -29,13 +32,10 @@ async def handle(request: web.Request) -> web.WebSocketResponse:
 
 async def main() -> None:
     app = web.Application()
-    app.router.add_get("/{path}", handle)
-    app.router.add_get("/", handle)
+    app.router.add_get("/{path:.*}", handle)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0, backlog=8192)
-    await site.start()
-    print(runner.addresses[0][1], flush=True)
+    await web.SockSite(runner, listen(), backlog=8192).start()
     await asyncio.Event().wait()
 
 

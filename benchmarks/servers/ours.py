@@ -1,7 +1,8 @@
-"""persistconn, through its public API: `/echo` answers, `/broadcast` sends what it gets to all."""
+"""persistconn, through its public API: `/echo`, `/broadcast`, `/group?group=NAME&others=COUNT`, `/collections`."""
 
 from __future__ import annotations
 
+import gc
 import sys
 from functools import partial
 from typing import Any
@@ -10,10 +11,22 @@ import anyio
 
 from persistconn import App, Connection, PersistentConnection, serve
 
+full_collections = 0
+
+
+def count(phase: str, info: dict[str, int]) -> None:
+    global full_collections
+    if phase == "start" and info["generation"] == 2:
+        full_collections += 1
+
 
 class Echo(PersistentConnection):
     async def on_received(self, connection: Connection, data: Any) -> None:
         await connection.send(data)
+
+
+class Sink(PersistentConnection):
+    """Takes what it gets."""
 
 
 class Broadcast(PersistentConnection):
@@ -21,10 +34,32 @@ class Broadcast(PersistentConnection):
         await self.broadcast(data)
 
 
+class Group(PersistentConnection):
+    """What a member says goes to its group. `others` is how many groups it is in besides."""
+
+    async def on_connected(self, connection: Connection) -> None:
+        query = connection.request.query
+        await connection.groups.join(query["group"])
+        for number in range(int(query.get("others", "0"))):
+            await connection.groups.join(f"{connection.id}-{number}")
+
+    async def on_received(self, connection: Connection, data: Any) -> None:
+        await self.groups[connection.request.query["group"]].send(data)
+
+
+class Collections(PersistentConnection):
+    """Tells how many full garbage collections there have been."""
+
+    async def on_received(self, connection: Connection, data: Any) -> None:
+        await connection.send({"full": full_collections})
+
+
 async def main() -> None:
     app = App(secret_keys=["only for the benchmark"])
-    app.add_connection("/echo", Echo())
-    app.add_connection("/broadcast", Broadcast())
+    routes = {"echo": Echo, "sink": Sink, "broadcast": Broadcast, "group": Group, "collections": Collections}
+    for name, kind in routes.items():
+        app.add_connection(f"/{name}", kind())
+    gc.callbacks.append(count)
     async with anyio.create_task_group() as tasks:
         server = await tasks.start(partial(serve, app, port=0, access_log=False, backlog=8192))
         print(server.port, flush=True)

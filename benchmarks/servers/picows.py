@@ -8,32 +8,33 @@ from typing import Any
 import uvloop
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_create_server
 
-peers: set[WSTransport] = set()
+from .rooms import ECHO, rooms
 
 
 class Listener(WSListener):  # type: ignore[misc]
-    broadcasts = False
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self.echoes = path == ECHO
+        self.peers = rooms[path]
 
     def on_ws_connected(self, transport: WSTransport) -> None:
-        peers.add(transport)
+        self.peers.add(transport)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         if frame.msg_type == WSMsgType.TEXT:
             payload = frame.get_payload_as_bytes()
-            if self.broadcasts:
-                for peer in peers:
-                    peer.send(WSMsgType.TEXT, payload)
-            else:
+            if self.echoes:
                 transport.send(WSMsgType.TEXT, payload)
+            else:
+                for peer in self.peers:
+                    peer.send(WSMsgType.TEXT, payload)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
-        peers.discard(transport)
+        self.peers.discard(transport)
 
 
 def listener(request: Any) -> Listener:
-    made = Listener()
-    made.broadcasts = request.path == b"/broadcast"
-    return made
+    return Listener(request.path.decode())
 
 
 async def main() -> None:

@@ -1,19 +1,34 @@
-"""python-socketio on uvicorn."""
+"""python-socketio on uvicorn: an event and its answer, `emit` to all and to rooms."""
 
 from __future__ import annotations
 
-import socket
 from typing import Any
+from urllib.parse import parse_qs
 
 import socketio
-import uvicorn
 
-server = socketio.AsyncServer(async_mode="asgi", transports=["websocket", "polling"], http_compression=False)
+from .listening import run_uvicorn
+
+server = socketio.AsyncServer(async_mode="asgi", http_compression=False)
+group_of: dict[str, str] = {}
+
+
+@server.event
+async def connect(sid: str, environ: dict[str, Any]) -> None:
+    group = parse_qs(environ.get("QUERY_STRING", "")).get("group")
+    if group:
+        group_of[sid] = group[0]
+        await server.enter_room(sid, group[0])
+
+
+@server.event
+async def disconnect(sid: str, reason: str) -> None:
+    group_of.pop(sid, None)
 
 
 @server.on("echo")
-async def echo(sid: str, data: Any) -> None:
-    await server.emit("echo", data, to=sid)
+async def echo(sid: str, data: Any) -> Any:
+    return data  # the acknowledgement
 
 
 @server.on("broadcast")
@@ -21,11 +36,9 @@ async def broadcast(sid: str, data: Any) -> None:
     await server.emit("broadcast", data)
 
 
-listening = socket.socket()
-listening.bind(("127.0.0.1", 0))
-listening.listen(8192)
-print(listening.getsockname()[1], flush=True)
-config = uvicorn.Config(
-    socketio.ASGIApp(server), loop="uvloop", log_level="error", ws_per_message_deflate=False, lifespan="off"
-)
-uvicorn.Server(config).run(sockets=[listening])
+@server.on("group")
+async def group(sid: str, data: Any) -> None:
+    await server.emit("group", data, room=group_of[sid])
+
+
+run_uvicorn(socketio.ASGIApp(server))

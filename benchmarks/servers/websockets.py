@@ -1,4 +1,4 @@
-"""`websockets`, its newest asyncio server; `/broadcast` by its own `broadcast()`."""
+"""`websockets`, its newest asyncio server; to many by its own `broadcast()`."""
 
 from __future__ import annotations
 
@@ -8,25 +8,26 @@ import sys
 from websockets.asyncio.server import ServerConnection, broadcast
 from websockets.asyncio.server import serve as serve_websockets
 
-peers: set[ServerConnection] = set()
+from .listening import listen
+from .rooms import ECHO, rooms
 
 
 async def handle(connection: ServerConnection) -> None:
+    path = connection.request.path if connection.request is not None else ""
+    peers = rooms[path]
     peers.add(connection)
-    broadcasts = connection.request is not None and connection.request.path == "/broadcast"
     try:
         async for message in connection:
-            if broadcasts:
-                broadcast(peers, message)
-            else:
+            if path == ECHO:
                 await connection.send(message)
+            else:
+                broadcast(peers, message)
     finally:
         peers.discard(connection)
 
 
 async def main() -> None:
-    async with serve_websockets(handle, "127.0.0.1", 0, compression=None, backlog=8192) as server:
-        print(next(iter(server.sockets)).getsockname()[1], flush=True)
+    async with serve_websockets(handle, sock=listen(), compression=None, backlog=8192) as server:
         await server.serve_forever()
 
 
