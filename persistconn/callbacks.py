@@ -70,13 +70,15 @@ class Lifetime:
 class _Lead:
     """One task that runs callbacks: the leader, or a follower that was."""
 
-    __slots__ = ("parking", "resting")
+    __slots__ = ("parking", "resting", "waited")
 
     def __init__(self, parking: Parking) -> None:
         self.parking = parking
         """Where it waits for events."""
         self.resting = False
-        """It is not a callback that waits."""
+        """It is the task itself that waits, for more events, and not a callback."""
+        self.waited = False
+        """The newest callback has waited for something."""
 
 
 async def call(function: Callable[..., Any], *args: Any) -> Any:
@@ -103,8 +105,8 @@ class Callbacks:
         """What each leader begins with: a context variable that a callback sets is not seen by the next one."""
         self._empty: anyio.Event | None = None
         """Made when somebody waits for the last connection to be told of its end."""
-        self._kinds: dict[object, bool] = {}
-        """Whether a function is a coroutine function: asking costs more than the rest of a call."""
+        self._coroutines: set[object] = set()
+        """Functions that are known to be coroutine functions: asking costs more than the rest of a call."""
 
     def open(self, tasks: Tasks) -> None:
         """From now on there are tasks to run callbacks in."""
@@ -123,13 +125,16 @@ class Callbacks:
         await self._empty.wait()
 
     def _check_empty(self) -> None:
-        if self._empty is not None and not self._lifetimes and not self._endpoint.has_events:
+        if self._empty is not None and not self._lifetimes and not self._endpoint.events:
             self._empty.set()
 
     def summon(self) -> None:
         """The endpoint has events: see that the leader deals with them, or that there is one."""
-        if self._leader is not None:
-            self._leader.parking.wake()
+        leader = self._leader
+        if leader is not None:
+            if leader.resting:
+                leader.resting = False
+                leader.parking.wake()
             return
         if self._tasks is None:
             raise PersistconnError("the app is not running: use `async with app.running()` or serve it")
@@ -155,6 +160,7 @@ class Callbacks:
             while True:
                 self.running = False
                 if not me.resting:
+                    me.waited = True
                     if self._leader is me:
                         self._leader = None
                     self._stage.flush()
@@ -180,64 +186,81 @@ class Callbacks:
 
     async def _lead(self, me: _Lead) -> None:
         """Deal with events, until somebody else leads when a callback is done."""
-        take = self._endpoint.take_event
+        events = self._endpoint.events
         clean = copy_context()
         count = 0
         while True:
-            event = take() if count < _EVENTS_AT_ONCE else None
-            if event is None:
-                count = 0
-                self._stage.flush()
-                me.resting = True
-                if self._endpoint.has_events:
-                    await anyio.lowlevel.checkpoint()
+            while events and count < _EVENTS_AT_ONCE:
+                count += 1
+                me.waited = False
+                event = events.popleft()
+                if type(event) is Received:
+                    await self._receive(event)
                 else:
-                    await me.parking.wait()
-                me.resting = False
-                continue
-            count += 1
-            await self._deal_with(event)
-            if self._tasks is None:
-                return  # we are being cancelled, whatever the callback made of it
-            if self._leader is None:
-                self._leader = me
-            if self._leader is not me or copy_context() != clean:
-                return
+                    await self._tell(event)
+                if me.waited:
+                    if self._tasks is None:
+                        return  # we are being cancelled, whatever the callback made of it
+                    if self._leader is None:
+                        self._leader = me
+                    elif self._leader is not me:
+                        return
+                if copy_context() != clean:
+                    return
+            event = None  # a task that rests holds on to nothing
+            count = 0
+            self._stage.flush()
+            me.resting = True
+            if events:
+                await anyio.lowlevel.checkpoint()
+            else:
+                await me.parking.wait()
+            me.resting = False
 
-    async def _deal_with(self, event: AppEvent) -> None:
+    async def _receive(self, event: Received) -> None:
+        """Hand the application a message: what an echo costs."""
+        lifetime = self._lifetimes[event.connection_id]
+        connection, owner = lifetime.connection, lifetime.owner
+        failure: BaseException | None = None
+        try:
+            data: Any = event.data
+            if type(data) is str:
+                connection.text = data
+                if not owner.raw_text:
+                    data = read_data(data)
+            else:
+                connection.text = ""
+            on_received = owner.on_received
+            if getattr(on_received, "__func__", None) in self._coroutines:
+                await on_received(connection, data)
+            else:
+                await self._call(on_received, connection, data)
+        except BaseException as error:
+            failure = self._failed(event, error)
+        if self._tasks is not None:
+            self._endpoint.complete(event, self._stage.clock(), error=failure)
+
+    async def _tell(self, event: AppEvent) -> None:
+        """Tell the application of anything but a message."""
         answer: Sequence[str] | None = None
         failure: BaseException | None = None
         try:
-            if type(event) is Received:
-                lifetime = self._lifetimes[event.connection_id]
-                connection, owner = lifetime.connection, lifetime.owner
-                data: Any = event.data
-                if type(data) is str:
-                    connection.text = data
-                    if not owner.raw_text:
-                        data = read_data(data)
-                else:
-                    connection.text = ""
-                on_received = owner.on_received
-                if self._kinds.get(getattr(on_received, "__func__", None)):
-                    await on_received(connection, data)
-                else:
-                    await self._call(on_received, connection, data)
-            else:
-                answer = await self._tell(event)
+            answer = await self._run(event)
         except BaseException as error:
-            if ends_this_task(error):
-                raise
-            _logger.exception("%s of connection %s failed", type(event).__name__, event.connection_id)
-            failure = error
+            failure = self._failed(event, error)
         if self._tasks is not None:
             self._endpoint.complete(event, self._stage.clock(), answer=answer, error=failure)
             if type(event) is Disconnected:
                 self._lifetimes.pop(event.connection_id).end()
                 self._check_empty()
 
-    async def _tell(self, event: AppEvent) -> Sequence[str] | None:
-        """Tell the application of anything but a message. Gives its answer, where one is asked for."""
+    def _failed(self, event: AppEvent, error: BaseException) -> BaseException:
+        if ends_this_task(error):
+            raise error
+        _logger.error("%s of connection %s failed", type(event).__name__, event.connection_id, exc_info=error)
+        return error
+
+    async def _run(self, event: AppEvent) -> Sequence[str] | None:
         lifetime = self._lifetimes.get(event.connection_id)
         if lifetime is None:
             assert isinstance(event, Connected | Rejoining | Reconnected)
@@ -263,10 +286,7 @@ class Callbacks:
         return None
 
     async def _call(self, function: Callable[..., Any], *args: Any) -> Any:
-        plain = getattr(function, "__func__", function)  # the same for every look at a method
-        is_coroutine = self._kinds.get(plain)
-        if is_coroutine is None:
-            is_coroutine = self._kinds[plain] = inspect.iscoroutinefunction(function)
-        if is_coroutine:
+        if inspect.iscoroutinefunction(function):
+            self._coroutines.add(getattr(function, "__func__", function))
             return await function(*args)
         return await call(function, *args)

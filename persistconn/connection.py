@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeAlias
+from threading import get_ident
+from typing import Any, Final, NoReturn, Protocol, TypeAlias
 
 from .bus.post import Payload
 from .bus.topics import everyone, group
@@ -59,6 +60,9 @@ class Outlet(Protocol):
     would be made and dropped in silence.
     """
 
+    thread: int | None
+    """The thread of the event loop; None when the app is not running."""
+
     def send(self, ids: Sequence[str], payload: Payload) -> Nothing:
         """Post to connections; to a single one, wait while it is too far behind. Unknown ids are no error."""
         ...
@@ -79,8 +83,12 @@ class Outlet(Protocol):
         """End a connection, or only its transport."""
         ...
 
-    def send_to(self, connection: Connection, payload: Payload) -> Nothing:
-        """Like `send`; ConnectionClosed when the connection has ended."""
+    async def send_to(self, connection_id: str, payload: Payload) -> None:
+        """Like `send`, for callers who know that they are in the right `thread`; ConnectionClosed when it has ended."""
+        ...
+
+    def complain(self, what: str) -> NoReturn:
+        """Say why `what` cannot be sent from here."""
         ...
 
     def start_soon(self, connection: Connection, function: Callable[..., Awaitable[object]], *args: Any) -> None:
@@ -179,7 +187,10 @@ class Connection:
         Waits while the client is more than `send_high_water` messages behind, so a fast sender does not
         overrun it. Raises ConnectionClosed when it has ended, TypeError for what has no JSON form.
         """
-        return self._outlet.send_to(self, _payload(data))
+        outlet = self._outlet
+        if get_ident() != outlet.thread:
+            outlet.complain("connection.send")
+        return outlet.send_to(self.id, data if type(data) is Payload else Payload(data))
 
     def close(self, reason: str = "", *, allow_reconnect: bool = False) -> Nothing:
         """End the connection: `on_disconnected(aborted)` follows, and clients of 2.4 on see `reason`.

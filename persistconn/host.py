@@ -14,7 +14,7 @@ import types
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final, Protocol
+from typing import Any, Final, NoReturn, Protocol
 
 import anyio
 import anyio.lowlevel
@@ -75,7 +75,7 @@ class Host:
         self._answer_page = answer_page
         self.clock = clock
         self._callbacks = Callbacks(routes, self)
-        self._thread: int | None = None
+        self.thread: int | None = None
         self._pumping = False
         self._draining = False
         self._wake_at: float | None = None
@@ -87,7 +87,7 @@ class Host:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Own the tasks: callbacks of connections and the timekeeper."""
-        self._thread = threading.get_ident()
+        self.thread = threading.get_ident()
         async with open_tasks() as tasks:
             self._callbacks.open(tasks)
             tasks.spawn(self._keep_time)
@@ -96,7 +96,7 @@ class Host:
             try:
                 yield
             finally:
-                self._thread = self._spreading = None
+                self.thread = self._spreading = None
                 self._callbacks.close()
                 for waiter in [one for waiters in self._waiters.values() for one in waiters]:
                     waiter.set()
@@ -158,7 +158,7 @@ class Host:
 
     def pump(self) -> None:
         """See that everything the endpoint has to say is dealt with: first its events, then what leaves."""
-        if not self.endpoint.has_events:
+        if not self.endpoint.events:
             self.flush()
         elif not self._callbacks.running:
             self._callbacks.summon()  # who deals with them flushes
@@ -189,7 +189,7 @@ class Host:
                         waiter.set()
         finally:
             self._pumping = False
-        if endpoint.has_events and not self._callbacks.running:
+        if endpoint.events and not self._callbacks.running:
             self._callbacks.summon()
 
     def _transmit(self, exchanges: Sequence[Exchange], pieces: tuple[Piece, ...]) -> None:
@@ -243,27 +243,26 @@ class Host:
     # What users send: the Outlet ----------------------------------------------------------------
 
     def _in_loop(self, what: str) -> None:
-        if threading.get_ident() == self._thread:
-            return
-        if self._thread is None:
+        if threading.get_ident() != self.thread:
+            self.complain(what)
+
+    def complain(self, what: str) -> NoReturn:
+        """Say why `what` cannot be sent from here."""
+        if self.thread is None:
             raise PersistconnError(f"{what}: the app is not running; serve it first")
         raise PersistconnError(
             f"{what} was called in a thread without the event loop, where nobody would await it: "
             f"use app.from_thread.run({what}, …)"
         )
 
-    def send_to(self, connection: Connection, payload: Payload) -> Coroutine[Any, Any, None]:
+    async def send_to(self, connection_id: str, payload: Payload) -> None:
         """`connection.send`."""
-        self._in_loop("connection.send")
-        return self._send_to(connection.id, payload)
-
-    async def _send_to(self, connection_id: str, payload: Payload) -> None:
         keeps_up = self.endpoint.send(connection_id, payload, self.clock())
-        if keeps_up is None:
-            raise ConnectionClosed(f"connection {connection_id} has ended")
         if keeps_up:
             if not self._callbacks.running:
                 self.pump()
+        elif keeps_up is None:
+            raise ConnectionClosed(f"connection {connection_id} has ended")
         else:
             await self._caught_up(connection_id)
             if not self.endpoint.is_connected(connection_id):

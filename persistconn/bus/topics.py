@@ -64,13 +64,15 @@ def groups_of(reader: Reader, route: str) -> tuple[str, ...]:
 class Topic:
     """A ring of posts and those who read it."""
 
-    __slots__ = ("bytes", "forgotten", "head", "is_private", "lost", "name", "readers", "ring")
+    __slots__ = ("bytes", "forgotten", "head", "is_private", "lost", "name", "news", "readers", "ring")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.is_private = name.startswith(_PRIVATE)
         """It is the topic of one connection, so nobody else reads it."""
         self.ring: deque[Post] = deque()
+        self.news: list[Post] | None = None
+        """Posts since `take_news`."""
         self.lost: deque[Post] | None = None
         """Posts the ring has dropped, without payloads, oldest first; made when first needed."""
         self.bytes = 0
@@ -148,7 +150,10 @@ class Topics:
         self.head = 0
         """Position of the newest post of all."""
         self.bytes = 0
-        self._published = 0
+        self.news: list[Topic] = []
+        """Topics that were posted to since `take_news`."""
+        self._unpublished = 0
+        """Positions that were taken without a post."""
         self._dropped = {"ring_messages": 0, "ring_bytes": 0, "total_ring_bytes": 0, "age": 0}
 
     # Reading ------------------------------------------------------------------------------------
@@ -310,16 +315,19 @@ class Topics:
         topic = self._topics.get(name)
         if topic is None or not topic.readers:
             self.head += 1
-            self._published += 1
             return None
         return self.post(topic, payload, now, frozenset(exclude) if exclude else None)
 
     def post(self, topic: Topic, payload: Payload, now: float, exclude: frozenset[str] | None = None) -> Post:
         """The same for a topic that has readers."""
         self.head = head = self.head + 1
-        self._published += 1
         size = len(payload.json) + POST_OVERHEAD
         post = Post(head, topic, payload, exclude, size, now)
+        if topic.news is None:
+            topic.news = [post]
+            self.news.append(topic)
+        else:
+            topic.news.append(post)
         ring = topic.ring
         ring.append(post)
         topic.head = head
@@ -332,8 +340,7 @@ class Topics:
 
     def _keep_limits(self, topic: Topic) -> None:
         if len(topic.ring) > self._slack:
-            while len(topic.ring) > self._settings.ring_messages:
-                self._drop(topic, "ring_messages")
+            self._drop(topic, "ring_messages", len(topic.ring) - self._settings.ring_messages)
         while topic.bytes > self._ring_bytes and len(topic.ring) > 1:
             self._drop(topic, "ring_bytes")
         while self.bytes > self._total_bytes and len(self._log) > 1:
@@ -341,8 +348,14 @@ class Topics:
 
     def advance(self) -> int:
         """Take a position without a post, for a change that has to be told from the one before it."""
+        self._unpublished += 1
         self.head += 1
         return self.head
+
+    def take_news(self) -> list[Topic]:
+        """The topics with `news`; whoever takes them sets that to None."""
+        news, self.news = self.news, []
+        return news
 
     def expire(self, now: float) -> None:
         """Forget what is older than `ring_age`."""
@@ -355,19 +368,30 @@ class Topics:
         """Nothing is kept, so nothing can expire."""
         return not self._log
 
-    def _drop(self, topic: Topic, limit: str) -> None:
-        """The ring moves on: the oldest payload goes, its place stays."""
-        post = topic.ring.popleft()
-        self._dropped[limit] += 1
-        topic.bytes -= post.size
-        self.bytes -= post.size - POST_OVERHEAD
-        post.payload = None
-        post.size = POST_OVERHEAD
+    def _drop(self, topic: Topic, limit: str, count: int = 1) -> None:
+        """The ring moves on: the oldest payloads go, their places stay."""
         if topic.lost is None:
             topic.lost = deque()
-        topic.lost.append(post)
-        if len(topic.lost) > self._most_lost:
-            self._release(topic.lost.popleft())
+        ring, lost = topic.ring, topic.lost
+        size = 0
+        for _ in range(count):
+            post = ring.popleft()
+            size += post.size
+            post.payload = None
+            post.size = POST_OVERHEAD
+            lost.append(post)
+        self._dropped[limit] += count
+        topic.bytes -= size
+        self.bytes -= size - count * POST_OVERHEAD
+        over = len(lost) - self._most_lost
+        if over > 0:
+            for _ in range(over):
+                post = lost.popleft()
+                post.topic = None
+            topic.forgotten = post.position
+            self.bytes -= over * POST_OVERHEAD
+            self._released += over
+            self._compact()
 
     def _forget_oldest(self, limit: str) -> None:
         post = self._log.popleft()
@@ -394,6 +418,10 @@ class Topics:
         self.bytes -= post.size
         post.topic = post.payload = None
         self._released += 1
+        self._compact()
+
+    def _compact(self) -> None:
+        """Drop from the log what nothing is left of, when that is most of it."""
         if self._released > 64 and self._released * 2 > len(self._log):
             self._log = deque(kept for kept in self._log if kept.topic is not None)
             self._released = 0
@@ -408,7 +436,7 @@ class Topics:
             topics=len(self._topics),
             posts=sum(len(topic.ring) for topic in self._topics.values()),
             bytes=self.bytes,
-            published=self._published,
+            published=self.head - self._unpublished,
             dropped_ring_messages=self._dropped["ring_messages"],
             dropped_ring_bytes=self._dropped["ring_bytes"],
             dropped_total_ring_bytes=self._dropped["total_ring_bytes"],

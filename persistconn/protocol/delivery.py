@@ -16,7 +16,7 @@ from ..bus.topics import Topic, Topics, groups_of
 from ..errors import LocalProtocolError
 from ..settings import Settings
 from ..wire.classic import format_cursor
-from ..wire.classic_answers import envelope
+from ..wire.classic_answers import envelope, plain_envelope
 from ..wire.http import End, Head, Piece, Ping, RawHeaders
 from ..wire.tokens import Tokens
 from ..wire.transports import Framing
@@ -56,8 +56,7 @@ class Delivery:
         self._tokens = tokens
         self._epoch = epoch
         self._wall = wall
-        self._news: dict[Topic, list[Post]] = {}
-        """Posts since the last flush. Whoever is idle has seen all before them."""
+        self._opening = b'{"C":"%b-' % epoch.encode()
         self._ready: dict[Session, None] = {}
         """Sessions to be looked at one by one."""
 
@@ -65,22 +64,8 @@ class Delivery:
 
     def publish(self, name: str, payload: Payload, exclude: Collection[str] = ()) -> int:
         """Post to a topic; it leaves with the next flush. Gives its position."""
-        topic = self._topics.find(name)
-        if topic is None:
-            self._topics.publish(name, payload, self.now)
-            return self._topics.head
-        self.post(topic, payload, frozenset(exclude) if exclude else None)
+        self._topics.publish(name, payload, self.now, exclude)
         return self._topics.head
-
-    def post(self, topic: Topic, payload: Payload, exclude: frozenset[str] | None = None) -> int:
-        """Post to a topic that somebody reads. Gives the size of the post in bytes."""
-        post = self._topics.post(topic, payload, self.now, exclude)
-        posts = self._news.get(topic)
-        if posts is None:
-            self._news[topic] = [post]
-        else:
-            posts.append(post)
-        return post.size
 
     def want(self, session: Session, due: Due) -> None:
         """Put `due` into the next envelope of `session`."""
@@ -110,6 +95,7 @@ class Delivery:
     def attach(self, session: Session, exchange: Exchange, framing: Framing, extra: RawHeaders) -> None:
         """Let `exchange` carry `session`."""
         exchange.framing = framing
+        exchange.duplex = framing.duplex
         exchange.session = session
         exchange.pings = exchange.pings and framing.duplex
         exchange.head = Head(framing.head.status, framing.head.headers + extra) if extra else framing.head
@@ -220,20 +206,25 @@ class Delivery:
     @property
     def has_news(self) -> bool:
         """Posts wait for a flush; who joins or leaves a topic now must not change who gets them."""
-        return bool(self._news)
+        return bool(self._topics.news)
 
     @property
     def is_flushed(self) -> bool:
         """Nothing waits for a flush."""
-        return not self._news and not self._ready
+        return not self._topics.news and not self._ready
 
     def flush(self) -> Aftermath | None:
         """Hand out everything that can leave now. None: nothing happened to any session but that."""
-        if self._news:
-            news, self._news = self._news, {}
-            if len(news) == 1 or all(topic.is_private for topic in news):  # so nobody reads two of them
-                for topic, posts in news.items():
-                    self._fan_out(posts, topic.readers)
+        if self._topics.news:
+            news = self._topics.take_news()
+            if len(news) == 1 or all([topic.is_private for topic in news]):  # so nobody reads two of them
+                for topic in news:
+                    posts, topic.news = topic.news, None
+                    assert posts is not None
+                    if topic.is_private:
+                        self._hand_over(posts, topic.readers)
+                    else:
+                        self._fan_out(posts, topic.readers)
             else:
                 self._fan_out_many(news)
         if not self._ready:
@@ -245,7 +236,24 @@ class Delivery:
                 self._serve(session, after)
         return after
 
-    def _fan_out_many(self, news: dict[Topic, list[Post]]) -> None:
+    def _hand_over(self, posts: list[Post], readers: Iterable[Any]) -> None:
+        """Hand posts to the one who reads them: the same as `_fan_out`, and what an echo costs."""
+        for session in readers:  # one, or none any more
+            exchange = session.exchange
+            if exchange is None:
+                continue
+            framing = exchange.framing
+            payloads = self._topics.fit_together(posts) if exchange.idle and framing.streaming else None
+            if payloads is None:
+                self._hold(session, exchange)
+                continue
+            exchange.idle = False
+            exchange.in_flight = 1
+            session.position = session.told = head = self._topics.head
+            piece = framing.frame(plain_envelope(self._opening, head, payloads))
+            self.outputs.append(Transmit([exchange], (piece,)))
+
+    def _fan_out_many(self, news: list[Topic]) -> None:
         """Who has news from one topic only gets what all such readers get; the others pull."""
         only: dict[Session, Topic | None] = {}
         for topic in news:
@@ -258,7 +266,10 @@ class Delivery:
             elif session.exchange is not None:
                 self._hold(session, session.exchange)
         for topic, sessions in by_topic.items():
-            self._fan_out(news[topic], sessions)
+            assert topic.news is not None
+            self._fan_out(topic.news, sessions)
+        for topic in news:
+            topic.news = None
 
     def _hold(self, session: Session, exchange: Exchange) -> None:
         """Not now, or not with the others."""
@@ -271,7 +282,7 @@ class Delivery:
     def _fan_out(self, posts: list[Post], readers: Iterable[Any]) -> None:
         """Hand the same posts to every idle reader; the loop is what a broadcast costs per connection."""
         payloads = self._topics.fit_together(posts)
-        excluded = {id for post in posts if post.exclude is not None for id in post.exclude}
+        excluded = _excluded(posts)
         head = self._topics.head
         lanes: dict[Framing, list[Exchange]] = {}
         framing: Framing | None = None
@@ -298,7 +309,7 @@ class Delivery:
             self._send_lanes(lanes, payloads)
 
     def _send_lanes(self, lanes: dict[Framing, list[Exchange]], payloads: list[bytes]) -> None:
-        made = envelope(format_cursor(self._epoch, self._topics.head), payloads)
+        made = plain_envelope(self._opening, self._topics.head, payloads)
         pieces: dict[Callable[[bytes], Piece], Piece] = {}
         for framing, exchanges in lanes.items():
             if exchanges:
@@ -370,6 +381,13 @@ class Delivery:
             session.groups_version,
             self._wall + self.now + self._settings.groups_lifetime,
         )
+
+
+def _excluded(posts: list[Post]) -> set[str]:
+    for post in posts:
+        if post.exclude is not None:
+            return {id for post in posts if post.exclude is not None for id in post.exclude}
+    return set()
 
 
 class _Same(tuple[Piece, ...]):

@@ -24,6 +24,7 @@ class Exchange:
         "behind",
         "closing",
         "context",
+        "duplex",
         "ended",
         "extra",
         "framing",
@@ -48,6 +49,8 @@ class Exchange:
         """Its last piece has been handed out, or it was lost."""
         self.extra: RawHeaders = ()
         """What every answer to this request says: the headers for its origin."""
+        self.duplex = False
+        """The client's messages come on it too; a request may ask for a WebSocket and not get one."""
         self.framing: Framing | None = None
         self.session: Session | None = None
         self.idle = False
@@ -62,11 +65,6 @@ class Exchange:
         """The last pieces, waiting for their turn (rule 2)."""
         self.unanswered = 0
         """Pings since the last sign of life."""
-
-    @property
-    def duplex(self) -> bool:
-        """The client's messages come on it too; a request may ask for a WebSocket and not get one."""
-        return self.framing is not None and self.framing.duplex
 
     @property
     def connection_id(self) -> str | None:

@@ -247,22 +247,23 @@ class Lifecycle:
         session = self.sessions.get(event.connection_id)
         if session is None or session.event is not event:
             raise LocalProtocolError(f"complete() for {event!r}, which is not in flight")
-        session.event = None
         if session.app is not App.LIVE and (
             (session.app is App.STARTING and isinstance(event, Connected | Reconnected))
             or (session.app is App.ENDING and isinstance(event, Disconnected))
         ):
             session.tell(AppInput.COMPLETED)
         inbox = session.inbox
-        if inbox is not None:
+        if inbox is None:
+            session.event = None
+        else:
             session.event = following = inbox.popleft()
             self._delivery.events.append(following)
+            if not inbox:
+                session.inbox = None  # an empty one costs an idle connection more than a new one costs a busy one
             exchange = session.exchange
             if exchange is not None and exchange.paused and len(inbox) <= self._settings.inbox_messages // 2:
                 exchange.paused = False
                 self._delivery.outputs.append(Resume(exchange))
-            if not inbox:
-                session.inbox = None  # an empty one costs an idle connection more than a new one costs a busy one
         if session.link is Link.GONE:  # else there is no joint rule
             self.settle(session)
         return session

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -88,6 +89,9 @@ class ServerEndpoint:
         self._topics = Topics(self.settings)
         epoch = new_epoch(entropy)
         self._delivery = Delivery(self.settings, self._topics, tokens, epoch, wall)
+        self.events: deque[AppEvent] = self._delivery.events
+        """What `poll` will say first: what the application is to be told. A host that deals with all there is before
+        anything leaves may take events from the left here, and the rest by `poll_network`."""
         self._lifecycle = Lifecycle(self.settings, self._topics, self._delivery)
         self._reception = Reception(
             routes,
@@ -173,9 +177,7 @@ class ServerEndpoint:
 
         `hold`: a `/send` stays open until `reply`.
         """
-        delivery = self._delivery
-        if now > delivery.now:
-            delivery.now = now
+        self._at(now)
         session = self._lifecycle.completed(event)
         if type(event) is Received:
             if not event.exchange.duplex and not hold:
@@ -219,12 +221,11 @@ class ServerEndpoint:
         own = session.own
         if own is None:
             own = session.own = self._topics.subscribe(session, connection(connection_id))
-        size = delivery.post(own, payload)
         session.ahead += 1
-        session.ahead_bytes += size
+        session.ahead_bytes += self._topics.post(own, payload, delivery.now).size
         if session.ahead <= self._high_water and session.ahead_bytes <= self._high_water_bytes:
             return True
-        # That was a bound, counted without looking at what has been taken in the meantime.
+        # That was a bound, which knows nothing of what has been taken in the meantime.
         count, size = session.ahead, session.ahead_bytes = self._topics.waiting(session, own, self._high_water + 1)
         if count <= self._high_water and size <= self._high_water_bytes:
             return True
@@ -301,24 +302,16 @@ class ServerEndpoint:
 
         Events come before what leaves, so that what several events cause leaves together.
         """
-        events = self._delivery.events
+        events = self.events
         return events.popleft() if events else self.poll_network()
-
-    @property
-    def has_events(self) -> bool:
-        """There is something to tell the application."""
-        return bool(self._delivery.events)
-
-    def take_event(self) -> AppEvent | None:
-        """The next event alone. For hosts that deal with all events there are before anything leaves."""
-        events = self._delivery.events
-        return events.popleft() if events else None
 
     def poll_network(self) -> Output:
         """The same as `poll`, but for events, which stay."""
-        outputs = self._delivery.outputs
+        delivery = self._delivery
+        outputs = delivery.outputs
         if not outputs:
-            self._lifecycle.flush()
+            if not delivery.is_flushed:
+                self._lifecycle.flush()
             if not outputs:
                 until = self._deadline()
                 if self._wait.until != until:

@@ -89,8 +89,8 @@ def epoch_ignored(patch: pytest.MonkeyPatch) -> None:
 
 @_planted("silent loss")
 def ring_wraps_without_a_trace(patch: pytest.MonkeyPatch) -> None:
-    def drop(original: Any, self: Any, topic: Any, limit: str) -> None:
-        original(self, topic, limit)
+    def drop(original: Any, self: Any, topic: Any, *more: Any) -> None:
+        original(self, topic, *more)
         topic.lost.pop()
 
     _wrap(patch, Topics, "_drop", drop)
