@@ -194,10 +194,7 @@ class Callbacks:
                 count += 1
                 me.waited = False
                 event = events.popleft()
-                if type(event) is Received:
-                    await self._receive(event)
-                else:
-                    await self._tell(event)
+                await (self._receive(event) if type(event) is Received else self._tell(event))
                 if me.waited:
                     if self._tasks is None:
                         return  # we are being cancelled, whatever the callback made of it
@@ -211,10 +208,7 @@ class Callbacks:
             count = 0
             self._stage.flush()
             me.resting = True
-            if events:
-                await anyio.lowlevel.checkpoint()
-            else:
-                await me.parking.wait()
+            await (anyio.lowlevel.checkpoint() if events else me.parking.wait())
             me.resting = False
 
     async def _receive(self, event: Received) -> None:

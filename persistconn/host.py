@@ -169,13 +169,17 @@ class Host:
             return  # whoever pumps sees it all
         self._pumping = True
         endpoint = self.endpoint
-        poll = endpoint.poll_network
+        outputs, poll = endpoint.outputs, endpoint.poll_network
+        done: list[Exchange] = []
         try:
             while True:
+                if done and not outputs:
+                    endpoint.sent(done, self.clock())
+                    done = []
                 output = poll()
                 kind = type(output)
                 if kind is Transmit:
-                    self._transmit(output.exchanges, output.pieces)  # type: ignore[union-attr]
+                    self._transmit(output.exchanges, output.pieces, done)  # type: ignore[union-attr]
                 elif kind is Wait:
                     self._wait(output.until)  # type: ignore[union-attr]
                     break
@@ -192,12 +196,11 @@ class Host:
         if endpoint.events and not self._callbacks.running:
             self._callbacks.summon()
 
-    def _transmit(self, exchanges: Sequence[Exchange], pieces: tuple[Piece, ...]) -> None:
+    def _transmit(self, exchanges: Sequence[Exchange], pieces: tuple[Piece, ...], done: list[Exchange]) -> None:
         if len(exchanges) > _READERS_AT_ONCE and self._spreading is not None:
             self._rest.append((exchanges, pieces))
             self._spreading.wake()
             exchanges = exchanges[:_READERS_AT_ONCE]
-        done: list[Exchange] = []
         for exchange in exchanges:
             try:
                 if exchange.context.transmit(exchange, pieces):
@@ -205,8 +208,6 @@ class Host:
             except Exception:  # a fault of a driver costs one exchange, not the clock or the rest of a broadcast
                 _logger.exception("writing to %r failed", exchange)
                 self.endpoint.lost(exchange, self.clock())
-        if done:
-            self.endpoint.sent(done, self.clock())
 
     async def _spread(self, parking: Parking) -> None:
         """The rest of big broadcasts, some readers at a time."""
@@ -216,7 +217,9 @@ class Host:
             exchanges, pieces = self._rest.popleft()
             for start in range(_READERS_AT_ONCE, len(exchanges), _READERS_AT_ONCE):
                 some = exchanges[start : start + _READERS_AT_ONCE]
-                self._transmit([exchange for exchange in some if not exchange.ended], pieces)
+                done: list[Exchange] = []
+                self._transmit([exchange for exchange in some if not exchange.ended], pieces, done)
+                self.endpoint.sent(done, self.clock())
                 self.pump()
                 await anyio.lowlevel.checkpoint()
 

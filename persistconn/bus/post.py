@@ -24,6 +24,7 @@ def _escape(error: UnicodeError) -> tuple[str, int]:
     return "".join(f"\\u{units[i : i + 2].hex()}" for i in range(0, len(units), 2)), error.end
 
 
+_encode: Final = msgspec.json.Encoder().encode
 codecs.register_error("persistconn.json", _escape)
 
 
@@ -44,8 +45,9 @@ class Payload:
 
     def __init__(self, value: Any) -> None:
         self.value = value
-        encoded = msgspec.json.encode(value)
-        self.json: bytes = encoded if encoded.isascii() else encoded.decode().encode("ascii", "persistconn.json")
+        self.json = encoded = _encode(value)
+        if not encoded.isascii():
+            self.json = encoded.decode().encode("ascii", "persistconn.json")
         self._formats: dict[str, bytes] | None = None
 
     @classmethod

@@ -57,7 +57,7 @@ class Delivery:
         self._epoch = epoch
         self._wall = wall
         self._opening = b'{"C":"%b-' % epoch.encode()
-        self._ready: dict[Session, None] = {}
+        self.ready: dict[Session, None] = {}
         """Sessions to be looked at one by one."""
 
     # What there is to say -----------------------------------------------------------------------
@@ -81,7 +81,7 @@ class Delivery:
             exchange.behind = True
         else:
             exchange.idle = False
-            self._ready[session] = None
+            self.ready[session] = None
 
     def reply(self, session: Session, piece: Piece) -> None:
         """A message of its own, outside envelopes, on a duplex transport."""
@@ -130,7 +130,7 @@ class Delivery:
         exchange = session.exchange
         assert exchange is not None and exchange.framing is not None
         session.exchange = None
-        self._ready.pop(session, None)
+        self.ready.pop(session, None)
         framing = exchange.framing
         if not last and not framing.streaming:  # a long poll is always answered by one envelope
             last.append(framing.frame(envelope(format_cursor(self._epoch, session.position))))
@@ -158,7 +158,7 @@ class Delivery:
                 exchange.behind = False
                 session = exchange.session
                 if session is not None and session.exchange is exchange:
-                    self._ready[session] = None
+                    self.ready[session] = None
             else:
                 exchange.idle = not exchange.ended
 
@@ -208,11 +208,6 @@ class Delivery:
         """Posts wait for a flush; who joins or leaves a topic now must not change who gets them."""
         return bool(self._topics.news)
 
-    @property
-    def is_flushed(self) -> bool:
-        """Nothing waits for a flush."""
-        return not self._topics.news and not self._ready
-
     def flush(self) -> Aftermath | None:
         """Hand out everything that can leave now. None: nothing happened to any session but that."""
         if self._topics.news:
@@ -227,11 +222,11 @@ class Delivery:
                         self._fan_out(posts, topic.readers)
             else:
                 self._fan_out_many(news)
-        if not self._ready:
+        if not self.ready:
             return None
         after = Aftermath()
-        while self._ready:
-            ready, self._ready = self._ready, {}
+        while self.ready:
+            ready, self.ready = self.ready, {}
             for session in ready:
                 self._serve(session, after)
         return after
@@ -275,7 +270,7 @@ class Delivery:
         """Not now, or not with the others."""
         if exchange.idle:
             exchange.idle = False
-            self._ready[session] = None
+            self.ready[session] = None
         else:
             exchange.behind = True
 

@@ -272,10 +272,10 @@ class Lifecycle:
 
     def flush(self) -> None:
         """Hand out all that can leave, and deal with what that does to sessions."""
-        while not self._delivery.is_flushed:
+        after = self._delivery.flush()
+        while after is not None:
+            self._deal_with(after)
             after = self._delivery.flush()
-            if after is not None:
-                self._deal_with(after)
 
     def _deal_with(self, after: Aftermath) -> None:
         for session in after.released:

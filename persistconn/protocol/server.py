@@ -92,6 +92,8 @@ class ServerEndpoint:
         self.events: deque[AppEvent] = self._delivery.events
         """What `poll` will say first: what the application is to be told. A host that deals with all there is before
         anything leaves may take events from the left here, and the rest by `poll_network`."""
+        self.outputs: deque[Output] = self._delivery.outputs
+        """What `poll` will say next; more may follow when this is empty, and after `sent`."""
         self._lifecycle = Lifecycle(self.settings, self._topics, self._delivery)
         self._reception = Reception(
             routes,
@@ -149,8 +151,10 @@ class ServerEndpoint:
 
     def sent(self, exchanges: Iterable[Exchange], now: float) -> None:
         """The last Transmit of each of these has been written (rule 2). Optional after an End."""
-        self._at(now)
-        self._delivery.sent(exchanges)
+        delivery = self._delivery
+        if now > delivery.now:
+            delivery.now = now
+        delivery.sent(exchanges)
 
     def lost(self, exchange: Exchange, now: float) -> None:
         """The peer of `exchange`, or its socket, is gone. Calling it again does nothing."""
@@ -307,10 +311,9 @@ class ServerEndpoint:
 
     def poll_network(self) -> Output:
         """The same as `poll`, but for events, which stay."""
-        delivery = self._delivery
-        outputs = delivery.outputs
+        outputs = self.outputs
         if not outputs:
-            if not delivery.is_flushed:
+            if self._topics.news or self._delivery.ready:
                 self._lifecycle.flush()
             if not outputs:
                 until = self._deadline()
