@@ -112,15 +112,14 @@ class Reception:
     def route_of(self, request: Request) -> Route | None:
         """The route a request goes to: of nested mounts the innermost."""
         path = request.path.lower()
+        found: Route | None = None
         if not request.root_path and path.isascii():  # nearly always it is what stands before the last slash
-            route = self._by_path.get(path) or self._by_path.get(path[: path.rfind("/")])
-            if route is not None:
-                if len(route.dialects) == 1:
-                    return route  # it knows how to refuse what is not its own
-                return route if classify(route.path, request, route.dialects) is not None else None
-        for route in self._routes:
-            if beneath(route.path, request) is not None:
-                return route if classify(route.path, request, route.dialects) is not None else None
+            found = self._by_path.get(path) or self._by_path.get(path[: path.rfind("/")])
+        if found is None:
+            found = next((route for route in self._routes if beneath(route.path, request) is not None), None)
+        # Where one dialect alone is spoken it knows how to refuse what is not its own.
+        if found is None or len(found.dialects) == 1 or classify(found.path, request, found.dialects) is not None:
+            return found
         return None
 
     def open(self, exchange: Exchange, admission: Admission) -> None:

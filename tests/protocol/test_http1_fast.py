@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from persistconn.protocol.http1_fast import read_plain_head
-from persistconn.protocol.http1_policy import Refused, read_head
+from persistconn.protocol.http1_policy import Incoming, Refused, read_head
 from persistconn.settings import Settings
 
 LIMITS = Settings(max_headers=6, max_message_size=10)
@@ -17,6 +17,9 @@ LIMITS = Settings(max_headers=6, max_message_size=10)
 def head(first: str, *lines: str) -> bytes:
     return "\r\n".join((first, *lines, "", "")).encode("latin-1")
 
+
+VERSION = "Sec-WebSocket-Version: 13"
+KEY = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
 
 BROWSER = head(
     "POST /echo/send?transport=longPolling&connectionToken=a%2Bb HTTP/1.1",
@@ -51,6 +54,36 @@ def test_a_plain_request_is_read() -> None:
     assert (incoming.length, incoming.keep_alive, request.upgrade) == (64, True, False)
 
 
+@pytest.mark.parametrize("connection", ["Upgrade", "upgrade", "keep-alive, Upgrade"])
+@pytest.mark.parametrize("key", [KEY, KEY.replace("Sec-WebSocket-Key", "sec-websocket-key")])
+def test_a_plain_request_for_a_websocket_is_read(connection: str, key: str) -> None:
+    data = head("GET /a?b HTTP/1.1", "Host: x", "Upgrade: WebSocket", key, f"Connection: {connection}", VERSION)
+    incoming = read_plain_head(data, LIMITS)
+    assert incoming is not None
+    assert (incoming.request.upgrade, incoming.websocket_key) == (True, b"dGhlIHNhbXBsZSBub25jZQ==")
+    assert incoming.request.headers["sec-websocket-key"] == "dGhlIHNhbXBsZSBub25jZQ=="
+    assert_same(incoming, read_head(data, LIMITS, None, "http"))
+
+
+@pytest.mark.parametrize("name", ["Content-Length", "content-length"])
+def test_the_length_of_a_body_may_stand_anywhere(name: str) -> None:
+    lines = ["Host: x", "Origin: http://x", "A:1"]
+    for at in range(4):
+        data = head("POST /a HTTP/1.1", *lines[:at], f"{name}: 5", *lines[at:])
+        incoming = read_plain_head(data, LIMITS)
+        assert incoming is not None
+        assert incoming.length == 5
+        assert (incoming.request.headers["host"], incoming.request.headers["origin"]) == ("x", "http://x")
+        assert_same(incoming, read_head(data, LIMITS, None, "http"))
+
+
+def test_what_is_too_long_to_be_remembered_is_read_as_well() -> None:
+    path = "/" + 200 * "a"
+    incoming = read_plain_head(head(f"GET {path} HTTP/1.1", "Host: x", "Cookie: " + 3000 * "a"), LIMITS)
+    assert incoming is not None
+    assert (incoming.request.path, len(incoming.request.headers["cookie"])) == (path, 3000)
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -63,6 +96,25 @@ def test_a_plain_request_is_read() -> None:
         head("GET / HTTP/1.1", "Host: x", "Connection: close"),
         head("GET / HTTP/1.1", "Host: x", "Connection: keep-alive, x"),
         head("GET / HTTP/1.1", "Host: x", "Upgrade: websocket"),
+        head("GET / HTTP/1.1", "Host: x", "Upgrade: websocket", "Connection: upgrade", KEY),
+        head("GET / HTTP/1.1", "Host: x", "Connection: upgrade", VERSION, KEY),
+        head("GET / HTTP/1.1", "Host: x", "Upgrade: h2c", "Connection: upgrade", VERSION, KEY),
+        head("GET / HTTP/1.1", "Host: x", "Upgrade: websocket", "Connection: upgrade", VERSION),
+        head("GET / HTTP/1.1", "Host: x", "Upgrade: websocket", "Connection: upgrade", VERSION, KEY + "="),
+        head("GET / HTTP/1.1", "Host: x", "Upgrade: websocket", "Connection: upgrade", VERSION, KEY, KEY),
+        head("GET / HTTP/1.1", "Host: x", "Upgrade: websocket", "Connection: upgrade", VERSION, KEY, KEY.lower()),
+        head("GET / HTTP/1.1", "Host: x", "Upgrade: websocket", "Connection: upgrade, close", VERSION, KEY),
+        head("GET / HTTP/1.1", "Host: x", "Upgrade: websocket", "Connection: keep-alive", VERSION, KEY),
+        head("POST / HTTP/1.1", "Host: x", "Upgrade: websocket", "Connection: upgrade", VERSION, KEY),
+        head("GET / HTTP/1.1", "Host: x", KEY),
+        head("GET / HTTP/1.1", "Host: x", "Content-Length: 0"),
+        head("GET /#f HTTP/1.1", "Host: x"),
+        head("POST / HTTP/1.1", "Host: x", "Content-Length: 1", "Content-Length: 1"),
+        head("POST / HTTP/1.1", "Host: x", "Content-Length: 1", "content-length: 1"),
+        head("POST / HTTP/1.1", "Host: x", "Content-Length: 1", " 2"),
+        head("POST / HTTP/1.1", "Host: x", "Content-length: 1"),
+        head("POST / HTTP/1.1", "Host: x", "Content-Length: 1, 1"),
+        head("POST / HTTP/1.1", "Host: x", "Content-Length: 1", *(f"A{n}: 1" for n in range(5))),
         head("GET / HTTP/1.1", "Host: x", "Transfer-Encoding: chunked"),
         head("GET / HTTP/1.1", "Host: x", "Expect: 100-continue"),
         head("GET / HTTP/1.1", "Host: x", "A: 1", "a: 2"),
@@ -105,6 +157,10 @@ NAMES = st.sampled_from(
         "Transfer-Encoding",
         "Expect",
         "Upgrade",
+        "Sec-WebSocket-Key",
+        "Sec-WebSocket-Version",
+        "content-length",
+        "Origin",
         "A",
         "a",
         "B!",
@@ -114,6 +170,7 @@ NAMES = st.sampled_from(
 )
 VALUES = st.one_of(
     st.sampled_from(["x", "keep-alive", "close", "Keep-Alive", "chunked", "7", "70000", "+7", "", "websocket", "a\nb"]),
+    st.sampled_from(["13", "dGhlIHNhbXBsZSBub25jZQ==", "Upgrade", "http://x"]),
     st.text(st.characters(max_codepoint=255), max_size=6),
 )
 LINES = st.builds(
@@ -138,29 +195,34 @@ HEADS = st.builds(
     st.one_of(st.lists(LINES, max_size=4).map(lambda lines: ["Host: x", *lines]), st.lists(LINES, max_size=7)),
     st.just(b"\r\n\r\n"),
 )
+UPGRADE_LINES = ["Host: x", "Upgrade: websocket", "Connection: Upgrade", VERSION, KEY]
+UPGRADES = st.builds(
+    lambda method, lines, more: head(f"{method} /a HTTP/1.1", *lines, *more),
+    st.sampled_from(["GET", "GET", "GET", "POST"]),
+    st.permutations(UPGRADE_LINES).flatmap(lambda lines: st.sampled_from([lines, lines, lines, lines[1:]])),
+    st.lists(LINES, max_size=1),
+)
+
+
+def assert_same(quick: Incoming, slow: Incoming) -> None:
+    ours, theirs = quick.request, slow.request
+    assert repr(ours.headers.raw) == repr(theirs.headers.raw)
+    assert dict(ours.headers) == dict(theirs.headers)
+    for name in ("method", "path", "query_string", "upgrade", "scheme", "client"):
+        assert getattr(ours, name) == getattr(theirs, name)
+    for name in ("length", "keep_alive", "http_1_0", "expects_continue", "websocket_key", "chunks"):
+        assert getattr(quick, name) == getattr(slow, name)
 
 
 @settings(max_examples=400)
-@given(HEADS)
+@given(HEADS | UPGRADES)
 @example(BROWSER)
 def test_what_the_fast_reader_accepts_the_careful_one_and_h11_read_the_same(data: bytes) -> None:
     quick = read_plain_head(data, LIMITS)
     if quick is None:
         return
-    slow = read_head(data, LIMITS, None, "http")
-    assert repr(quick.request.headers.raw) == repr(slow.request.headers.raw)
-    ours, theirs = quick.request, slow.request
-    assert (ours.method, ours.path, ours.query_string, ours.upgrade, ours.scheme, ours.client) == (
-        theirs.method,
-        theirs.path,
-        theirs.query_string,
-        theirs.upgrade,
-        theirs.scheme,
-        theirs.client,
-    )
-    for name in ("length", "keep_alive", "http_1_0", "expects_continue", "websocket_key", "chunks"):
-        assert getattr(quick, name) == getattr(slow, name)
-
+    assert_same(quick, read_head(data, LIMITS, None, "http"))
+    ours = quick.request
     alone = h11.Connection(h11.SERVER)
     alone.receive_data(data)
     event = alone.next_event()
@@ -169,7 +231,7 @@ def test_what_the_fast_reader_accepts_the_careful_one_and_h11_read_the_same(data
 
 
 @settings(max_examples=200)
-@given(HEADS)
+@given(HEADS | UPGRADES)
 def test_what_the_careful_reader_refuses_the_fast_one_does_not_accept(data: bytes) -> None:
     try:
         read_head(data, LIMITS, None, "http")

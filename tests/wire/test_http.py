@@ -72,6 +72,16 @@ def test_headers_that_came_as_lines_are_the_same_as_pairs() -> None:
         assert (name in lines) is (name in pairs)
 
 
+def test_what_is_known_of_headers_is_not_looked_for() -> None:
+    headers = Headers(b"Host: example.org\r\n", {b"host": "example.org", b"origin": None})
+    assert (headers["Host"], headers.get("Origin"), "origin" in headers, len(headers)) == (
+        "example.org",
+        None,
+        False,
+        1,
+    )
+
+
 NAMES = st.text("abAB%+=7 é", max_size=3)
 
 

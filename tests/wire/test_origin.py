@@ -179,3 +179,16 @@ def test_garbage_never_raises_and_never_gets_headers(origin: str, host: str) -> 
     request = asked(origin, host)
     rule.permits(request)
     assert rule.headers(request) == ()
+
+
+def test_what_was_granted_is_remembered_within_bounds() -> None:
+    rule = OriginRule(["http://localhost:*"])
+    for port in range(300):
+        assert rule.permits(asked(f"http://localhost:{port}", "api.test"))
+        assert not rule.permits(asked(f"http://evil.test:{port}", "api.test"))
+    for _ in range(2):
+        assert rule.headers(asked("http://localhost:7", "api.test"))
+        assert rule.permits(asked("http://api.test", "api.test"))
+        assert rule.headers(asked("http://api.test", "api.test")) == ()
+        assert rule.permits(asked("http://localhost:7", "a" * 600))  # too long to be remembered
+        assert not rule.permits(asked("http://api.test", "other.test"))

@@ -146,6 +146,26 @@ def test_a_groups_token_is_no_connection_token() -> None:
     assert TOKENS.read_groups("/echo", "id1", None, TOKENS.connection("/echo", "id1", None), 0.0) is None
 
 
+def test_a_token_that_is_known_is_read_as_strictly_as_one_that_is_not() -> None:
+    token = TOKENS.connection("/echo", "id1", "ann")
+    for tokens in (TOKENS, Tokens(SIGNER)):  # one has made it, the other sees it for the first time
+        for _ in range(2):
+            assert tokens.read_connection("/echo", token) == ("id1", "ann")
+            for at in range(len(token)):
+                changed = token[:at] + ("A" if token[at] != "A" else "B") + token[at + 1 :]
+                assert tokens.read_connection("/echo", changed) is None
+            for wrong in (token[:-1], token + "A", token + "=", token[:-1] + "é", token[-22:], ""):
+                assert tokens.read_connection("/echo", wrong) is None
+            assert tokens.read_connection("/chat", token) is None
+
+
+def test_tokens_are_remembered_within_bounds() -> None:
+    tokens = Tokens(SIGNER)
+    made = [tokens.connection("/echo", f"id{n}", "x" * (n % 400)) for n in range(1500)]
+    for n, token in enumerate(made):
+        assert tokens.read_connection("/echo", token) == (f"id{n}", "x" * (n % 400))
+
+
 # The groups token -------------------------------------------------------------------------------
 
 
