@@ -311,7 +311,11 @@ class Reception:
             self._resume(session, intent.kind, cursor)
         if session.owes_groups and token is not None and token.groups:
             self._lifecycle.rejoin(session, token.groups)
-        if session.groups_version and not self._knows_groups(session, token) and not self._confirms(session, cursor):
+        if (
+            session.groups_version
+            and not self._knows_groups(session, token)
+            and not self._has_confirmed(session, cursor)
+        ):
             session.due |= Due.GROUPS
         self._lifecycle.attach(session, exchange, intent.framing, extra)
 
@@ -328,7 +332,7 @@ class Reception:
             and set(token.groups) == set(groups_of(session, session.route))
         )
 
-    def _confirms(self, session: Session, cursor: Cursor | None) -> bool:
+    def _has_confirmed(self, session: Session, cursor: Cursor | None) -> bool:
         """The client quotes a position at which its groups were as they are."""
         return cursor is not None and cursor[0] == self._epoch and cursor[1] >= session.groups_position
 
