@@ -22,9 +22,11 @@ LARGE = 8 * 1024 * 1024
 """More than the kernel's buffers of both ends hold."""
 
 
-@pytest.fixture(params=[None, "anyio"], ids=["native", "anyio-stream"])
-def driver(request: pytest.FixtureRequest) -> StreamDriver | None:
+@pytest.fixture(params=[None, "asyncio", "anyio"], ids=["native", "transport", "anyio-stream"])
+def driver(request: pytest.FixtureRequest, anyio_backend_name: str) -> StreamDriver | None:
     chosen: StreamDriver | None = request.param
+    if chosen == "asyncio" and anyio_backend_name != "asyncio":
+        pytest.skip("platform: trio has no transports")
     return chosen
 
 

@@ -70,14 +70,17 @@ def running_backend() -> Literal["asyncio", "trio"]:
 def streams_for(state: ServerState, driver: StreamDriver | None = None) -> AbstractAsyncContextManager[Streams]:
     """The streams of the running event loop (or of `driver`), to be entered; leaving cuts what is still open.
 
-    Those of trio need epoll, which Linux has; on other systems trio runs the ones that run on any loop.
+    The best for plain sockets is epoll, which Linux has. On other systems asyncio has its transports (which "asyncio"
+    chooses anywhere), and trio runs the streams that run on any loop.
     """
+    has_epoll = hasattr(select, "epoll")
     chosen = running_backend() if driver is None else driver
     if chosen == "asyncio":
         from .asyncio import asyncio_streams
+        from .epoll import Poller
 
-        return asyncio_streams(state)
-    if chosen == "trio" and hasattr(select, "epoll"):
+        return asyncio_streams(state, Poller() if has_epoll and driver is None else None)
+    if chosen == "trio" and has_epoll:
         from .trio import trio_streams
 
         return trio_streams(state)
