@@ -148,12 +148,15 @@ def socketio(port: int, room: str, asking: Asking) -> socket.socket:
 def aiosignalr(port: int, room: str, asking: Asking) -> socket.socket:
     """An ASP.NET Core SignalR connection: negotiate, WebSocket, handshake."""
     group = room.partition("/")[2]
-    more = f"&group={group}" if group else ""
     answer = json.loads(asking("POST", "/hub/negotiate?negotiateVersion=1"))
-    sock, rest = _upgraded(port, f"/hub?id={answer['connectionToken']}{more}")
+    sock, rest = _upgraded(port, f"/hub?id={answer['connectionToken']}")
     sock.sendall(_frame(b'{"protocol":"json","version":1}\x1e'))
     while b"{}\x1e" not in rest:
         rest += _some(sock)
+    if group:
+        sock.sendall(_frame(b'{"type":1,"invocationId":"0","target":"join","arguments":["%b"]}\x1e' % group.encode()))
+        while b'"result":true' not in rest:
+            rest += _some(sock)
     return sock
 
 

@@ -12,10 +12,10 @@ from .listening import listen
 
 
 class Bench(Hub):  # type: ignore[misc]
-    async def on_connected(self) -> None:
-        group = self.context.query_string.get("group")
-        if group is not None:
-            await self.groups.add(group)
+    async def join(self, name: str) -> bool:
+        await self.groups.add(name)  # in `on_connected` it is too early: the connection is not known yet
+        self.context.state["group"] = name
+        return True
 
     async def echo(self, text: str) -> str:
         return text
@@ -24,7 +24,7 @@ class Bench(Hub):  # type: ignore[misc]
         await self.clients.all_.send("said", text)
 
     async def group(self, text: str) -> None:
-        await self.clients.group(self.context.query_string["group"]).send("said", text)
+        await self.clients.group(self.context.state["group"]).send("said", text)
 
 
 async def main() -> None:
