@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from .post import Post
-
 __all__ = ["Intervals", "Spans", "overlaps", "visible", "with_span"]
 
 Spans: TypeAlias = tuple[tuple[int, int], ...]
@@ -15,11 +13,10 @@ Intervals: TypeAlias = tuple[int, ...]
 """joined, left, joined, left, … in positions; an odd length means: is a member now."""
 
 
-def visible(post: Post, intervals: Intervals, reader_id: str) -> bool:
-    """The reader was a member when the post was made, and is not excluded from it."""
-    if post.exclude is not None and reader_id in post.exclude:
+def visible(position: int, exclude: frozenset[str] | None, intervals: Intervals, reader_id: str) -> bool:
+    """The reader was a member when the post at `position` was made, and is not excluded from it."""
+    if exclude is not None and reader_id in exclude:
         return False
-    position = post.position
     last = len(intervals) - 1
     for i in range(0, len(intervals), 2):
         if intervals[i] < position and (i == last or position <= intervals[i + 1]):

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
-
-if TYPE_CHECKING:
-    from .topics import Topic
 
 __all__ = ["POST_OVERHEAD", "Payload", "Post"]
 
@@ -82,16 +79,11 @@ class Payload:
         return f"Payload({self.value!r})"
 
 
-class Post(msgspec.Struct, eq=False):
-    """A payload at its position in a topic.
-
-    A post whose ring has moved on keeps its place without its payload (`payload` is None) for a while,
-    so that a gap can be counted; then it is forgotten (`topic` is None).
-    """
+class Post(msgspec.Struct, eq=False, gc=False, frozen=True):
+    """A payload at its position in a topic."""
 
     position: int
-    topic: Topic | None
-    payload: Payload | None
+    payload: Payload
     exclude: frozenset[str] | None
     size: int
     """Of the payload's JSON and this, in bytes."""

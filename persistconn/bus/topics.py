@@ -6,20 +6,35 @@ after that position. A reader that stays away too long meets a gap, and learns h
 
 from __future__ import annotations
 
+import heapq
+from array import array
 from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from ..settings import Settings
 from .intervals import Intervals, Spans, overlaps, visible, with_span
 from .post import POST_OVERHEAD, Payload, Post
 
-__all__ = ["Batch", "Reader", "Topic", "TopicStatistics", "Topics", "connection", "everyone", "group", "groups_of"]
+__all__ = [
+    "LOST_OVERHEAD",
+    "Batch",
+    "Reader",
+    "Topic",
+    "TopicStatistics",
+    "Topics",
+    "connection",
+    "everyone",
+    "group",
+    "groups_of",
+]
 
 _PRIVATE = "connection:"
-_TOMBSTONES_PER_RING = 16
+_LOST_PER_RING = 16
 """Posts beyond the ring that are still counted in a gap, in rings."""
+LOST_OVERHEAD: Final = 16
+"""Bytes that each of them costs, counted in the total budget."""
 
 
 def everyone(route: str) -> str:
@@ -64,7 +79,7 @@ def groups_of(reader: Reader, route: str) -> tuple[str, ...]:
 class Topic:
     """A ring of posts and those who read it."""
 
-    __slots__ = ("bytes", "forgotten", "head", "is_private", "lost", "name", "news", "readers", "ring")
+    __slots__ = ("bytes", "excludes", "forgotten", "head", "is_private", "lost", "name", "news", "readers", "ring")
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -73,9 +88,12 @@ class Topic:
         self.ring: deque[Post] = deque()
         self.news: list[Post] | None = None
         """Posts since `take_news`."""
-        self.lost: deque[Post] | None = None
-        """Posts the ring has dropped, without payloads, oldest first; made when first needed."""
+        self.lost: array[int] | None = None
+        """Positions of posts that the ring has dropped, the oldest first, so that a gap can be counted."""
+        self.excludes: dict[int, frozenset[str]] | None = None
+        """Who was excluded from which of them."""
         self.bytes = 0
+        """Of what is in the ring."""
         self.head = 0
         """Position of the newest post ever."""
         self.forgotten = 0
@@ -139,11 +157,9 @@ class Topics:
     def __init__(self, settings: Settings | None = None) -> None:
         self._settings = settings or Settings()
         self._topics: dict[str, Topic] = {}
-        self._log: deque[Post] = deque()
-        """Every post of which something is known, oldest first: the order in which age and budget take them."""
-        self._released = 0
-        """Posts in the log of which nothing is left."""
-        self._most_lost = self._settings.ring_messages * _TOMBSTONES_PER_RING
+        self._fronts: list[tuple[int, int, Topic]] = []
+        """A heap: each topic that has a ring, by the position of its oldest post, or by an older one."""
+        self._most_lost = self._settings.ring_messages * _LOST_PER_RING
         self._ring_bytes = self._settings.ring_bytes
         self._total_bytes = self._settings.total_ring_bytes
         self._slack = self._settings.ring_messages + self._settings.ring_messages // 4
@@ -190,10 +206,10 @@ class Topics:
         reader.memberships = {}
         reader.accounted = None
         if own is not None:
-            while own.ring:
-                self._release(own.ring.popleft())
-            while own.lost:
-                self._release(own.lost.popleft())
+            self.bytes -= own.bytes
+            own.bytes = 0
+            own.ring.clear()
+            self._forget_lost(own)
             self._forget_if_idle(own)
 
     def find(self, name: str) -> Topic | None:
@@ -210,18 +226,20 @@ class Topics:
         """In how many groups of `route` the reader is."""
         return len(groups_of(reader, route))
 
-    def fit_together(self, posts: list[Post]) -> list[bytes] | None:
-        """What is in `posts`, if all are still here and one envelope may hold them."""
+    def fit_together(self, topic: Topic, posts: list[Post]) -> list[bytes] | None:
+        """What is in these posts of `topic`, if all are still here and one envelope may hold them."""
+        ring = topic.ring
+        if not ring or posts[0].position < ring[0].position:
+            return None
+        if len(posts) == 1:
+            return [posts[0].payload.json]
         made: list[bytes] = []
         size = 0
         for post in posts:
-            if post.payload is None:
-                return None
             size += post.size
             made.append(post.payload.json)
-        if len(made) > 1 and (len(made) > self._settings.batch_messages or size > self._settings.batch_bytes):
-            return None
-        return made
+        fits = len(made) <= self._settings.batch_messages and size <= self._settings.batch_bytes
+        return made if fits else None
 
     def pull(self, reader: Reader) -> Batch:
         """What `reader` has not seen, oldest first, as much as one envelope may hold. Changes nothing."""
@@ -238,7 +256,7 @@ class Topics:
             for post in reversed(topic.ring):  # from the newest back: the reader is usually near it
                 if post.position <= position:
                     break
-                if visible(post, intervals, reader.id):
+                if visible(post.position, post.exclude, intervals, reader.id):
                     newer.append(post)
             newer.reverse()
             posts += newer
@@ -258,7 +276,7 @@ class Topics:
         """How many posts are lost to `reader` that were not reported before; from now on, they were."""
         missed: int | None = 0
         for topic, intervals in reader.memberships.items():
-            end = topic.lost[-1].position if topic.lost else topic.forgotten
+            end = topic.lost[-1] if topic.lost else topic.forgotten
             if end > reader.position:
                 missed = _add(missed, self._missed(topic, intervals, reader))
                 if reader.accounted is None:
@@ -276,11 +294,12 @@ class Topics:
         if overlaps(intervals, after, topic.forgotten):
             return None
         missed = 0
-        for post in reversed(topic.lost or ()):
-            if post.position <= after:
+        excludes = topic.excludes or {}
+        for position in reversed(topic.lost or ()):
+            if position <= after:
                 break
-            if visible(post, intervals, reader.id):
-                missed += not any(start < post.position <= end for start, end in told)
+            if visible(position, excludes.get(position), intervals, reader.id):
+                missed += not any(start < position <= end for start, end in told)
         return missed
 
     def waiting(self, reader: Reader, topic: Topic, most: int) -> tuple[int, int]:
@@ -295,9 +314,10 @@ class Topics:
 
     def trim(self, reader: Reader) -> None:
         """Drop memberships that ended before anything that is still kept: no cursor can show them again."""
-        oldest = self._log[0].position if self._log else self.head + 1
-        until = min(oldest - 1, reader.position)
+        front = self._oldest()
+        oldest = self.head + 1 if front is None else front.ring[0].position
         for topic, intervals in list(reader.memberships.items()):
+            until = min((topic.lost[0] if topic.lost else oldest) - 1, oldest - 1, reader.position)
             over = 0
             while over + 1 < len(intervals) and intervals[over + 1] <= until:
                 over += 2
@@ -322,18 +342,19 @@ class Topics:
         """The same for a topic that has readers."""
         self.head = head = self.head + 1
         size = len(payload.json) + POST_OVERHEAD
-        post = Post(head, topic, payload, exclude, size, now)
+        post = Post(head, payload, exclude, size, now)
         if topic.news is None:
             topic.news = [post]
             self.news.append(topic)
         else:
             topic.news.append(post)
         ring = topic.ring
+        if not ring:
+            heapq.heappush(self._fronts, (head, id(topic), topic))
         ring.append(post)
         topic.head = head
         topic.bytes += size
         self.bytes += size
-        self._log.append(post)
         if topic.bytes > self._ring_bytes or self.bytes > self._total_bytes or len(ring) > self._slack:
             self._keep_limits(topic)
         return post
@@ -343,8 +364,14 @@ class Topics:
             self._drop(topic, "ring_messages", len(topic.ring) - self._settings.ring_messages)
         while topic.bytes > self._ring_bytes and len(topic.ring) > 1:
             self._drop(topic, "ring_bytes")
-        while self.bytes > self._total_bytes and len(self._log) > 1:
-            self._forget_oldest("total_ring_bytes")
+        while self.bytes > self._total_bytes:
+            oldest = self._oldest()
+            if oldest is None or oldest.ring[0].position == self.head:
+                break  # what was just posted stays, however large
+            if oldest.lost:
+                self._forget_lost(oldest)
+            else:
+                self._forget_front(oldest, "total_ring_bytes")
 
     def advance(self) -> int:
         """Take a position without a post, for a change that has to be told from the one before it."""
@@ -359,72 +386,68 @@ class Topics:
 
     def expire(self, now: float) -> None:
         """Forget what is older than `ring_age`."""
-        oldest = now - self._settings.ring_age
-        while self._log and self._log[0].time < oldest:
-            self._forget_oldest("age")
+        since = now - self._settings.ring_age
+        while (oldest := self._oldest()) is not None and oldest.ring[0].time < since:
+            self._forget_front(oldest, "age")
 
     @property
     def is_empty(self) -> bool:
         """Nothing is kept, so nothing can expire."""
-        return not self._log
+        return not self._fronts
+
+    def _oldest(self) -> Topic | None:
+        """The topic that has the oldest post of all."""
+        fronts = self._fronts
+        while fronts:
+            position, key, topic = fronts[0]
+            if not topic.ring:
+                heapq.heappop(fronts)
+            elif topic.ring[0].position != position:
+                heapq.heapreplace(fronts, (topic.ring[0].position, key, topic))
+            else:
+                return topic
+        return None
 
     def _drop(self, topic: Topic, limit: str, count: int = 1) -> None:
         """The ring moves on: the oldest payloads go, their places stay."""
         if topic.lost is None:
-            topic.lost = deque()
+            topic.lost = array("q")
         ring, lost = topic.ring, topic.lost
         size = 0
         for _ in range(count):
             post = ring.popleft()
             size += post.size
-            post.payload = None
-            post.size = POST_OVERHEAD
-            lost.append(post)
+            lost.append(post.position)
+            if post.exclude is not None:
+                if topic.excludes is None:
+                    topic.excludes = {}
+                topic.excludes[post.position] = post.exclude
         self._dropped[limit] += count
         topic.bytes -= size
-        self.bytes -= size - count * POST_OVERHEAD
-        over = len(lost) - self._most_lost
-        if over > 0:
-            for _ in range(over):
-                post = lost.popleft()
-                post.topic = None
-            topic.forgotten = post.position
-            self.bytes -= over * POST_OVERHEAD
-            self._released += over
-            self._compact()
+        self.bytes -= size - count * LOST_OVERHEAD
+        if len(lost) > self._most_lost + self._most_lost // 4:
+            self._forget_lost(topic, keep=self._most_lost)
 
-    def _forget_oldest(self, limit: str) -> None:
-        post = self._log.popleft()
-        topic = post.topic
-        if topic is None:
-            self._released -= 1
-            return
+    def _forget_front(self, topic: Topic, limit: str) -> None:
+        """Forget the oldest post of a topic, and where those before it were."""
+        self._forget_lost(topic)
+        post = topic.ring.popleft()
+        topic.forgotten = post.position
+        topic.bytes -= post.size
+        self.bytes -= post.size
         self._dropped[limit] += 1
-        if post.payload is None:
-            assert topic.lost is not None
-            topic.lost.popleft()
-        else:
-            topic.ring.popleft()
-        self._release(post)
-        self._released -= 1  # it has left the log already
         self._forget_if_idle(topic)
 
-    def _release(self, post: Post) -> None:
-        topic = post.topic
-        assert topic is not None
-        topic.forgotten = post.position
-        if post.payload is not None:
-            topic.bytes -= post.size
-        self.bytes -= post.size
-        post.topic = post.payload = None
-        self._released += 1
-        self._compact()
-
-    def _compact(self) -> None:
-        """Drop from the log what nothing is left of, when that is most of it."""
-        if self._released > 64 and self._released * 2 > len(self._log):
-            self._log = deque(kept for kept in self._log if kept.topic is not None)
-            self._released = 0
+    def _forget_lost(self, topic: Topic, keep: int = 0) -> None:
+        """Forget where dropped posts were, but for the newest few."""
+        lost = topic.lost
+        over = len(lost) - keep if lost else 0
+        if lost and over:
+            topic.forgotten = lost[over - 1]
+            del lost[:over]
+            self.bytes -= over * LOST_OVERHEAD
+            if topic.excludes:
+                topic.excludes = {p: who for p, who in topic.excludes.items() if p > topic.forgotten}
 
     def _forget_if_idle(self, topic: Topic) -> None:
         if not topic.readers and not topic.ring and not topic.lost and self._topics.get(topic.name) is topic:

@@ -217,9 +217,9 @@ class Delivery:
                     posts, topic.news = topic.news, None
                     assert posts is not None
                     if topic.is_private:
-                        self._hand_over(posts, topic.readers)
+                        self._hand_over(topic, posts)
                     else:
-                        self._fan_out(posts, topic.readers)
+                        self._fan_out(topic, posts, topic.readers)
             else:
                 self._fan_out_many(news)
         if not self.ready:
@@ -231,14 +231,14 @@ class Delivery:
                 self._serve(session, after)
         return after
 
-    def _hand_over(self, posts: list[Post], readers: Iterable[Any]) -> None:
+    def _hand_over(self, topic: Topic, posts: list[Post]) -> None:
         """Hand posts to the one who reads them: the same as `_fan_out`, and what an echo costs."""
-        for session in readers:  # one, or none any more
+        for session in topic.readers:  # one, or none any more
             exchange = session.exchange
             if exchange is None:
                 continue
             framing = exchange.framing
-            payloads = self._topics.fit_together(posts) if exchange.idle and framing.streaming else None
+            payloads = self._topics.fit_together(topic, posts) if exchange.idle and framing.streaming else None
             if payloads is None:
                 self._hold(session, exchange)
                 continue
@@ -262,7 +262,7 @@ class Delivery:
                 self._hold(session, session.exchange)
         for topic, sessions in by_topic.items():
             assert topic.news is not None
-            self._fan_out(topic.news, sessions)
+            self._fan_out(topic, topic.news, sessions)
         for topic in news:
             topic.news = None
 
@@ -274,9 +274,9 @@ class Delivery:
         else:
             exchange.behind = True
 
-    def _fan_out(self, posts: list[Post], readers: Iterable[Any]) -> None:
+    def _fan_out(self, topic: Topic, posts: list[Post], readers: Iterable[Any]) -> None:
         """Hand the same posts to every idle reader; the loop is what a broadcast costs per connection."""
-        payloads = self._topics.fit_together(posts)
+        payloads = self._topics.fit_together(topic, posts)
         excluded = _excluded(posts)
         head = self._topics.head
         lanes: dict[Framing, list[Exchange]] = {}
@@ -351,7 +351,7 @@ class Delivery:
 
     def _envelope(self, session: Session, framing: Framing, posts: list[Post]) -> bytes:
         due = session.due
-        payloads = [post.payload.json for post in posts if post.payload is not None]
+        payloads = [post.payload.json for post in posts]
         cursor = format_cursor(self._epoch, session.position)
         if not due and (framing.streaming or not self._settings.long_poll_delay):
             return envelope(cursor, payloads)

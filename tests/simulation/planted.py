@@ -72,7 +72,7 @@ def acknowledged_early(patch: pytest.MonkeyPatch) -> None:
     def pull(original: Any, self: Any, reader: Any) -> Any:
         for topic in reader.memberships:
             while len(topic.readers) == 1 and topic.ring and topic.ring[0].position <= reader.position:
-                self._release(topic.ring.popleft())
+                self._forget_front(topic, "age")
                 topic.forgotten = 0
         return original(self, reader)
 
@@ -109,23 +109,23 @@ def ring_too_small(patch: pytest.MonkeyPatch) -> None:
 
 @_planted("audience")
 def exclude_ignored_on_replay(patch: pytest.MonkeyPatch) -> None:
-    def visible(original: Any, post: Any, intervals: Any, reader_id: str) -> bool:
-        return bool(original(post, intervals, ""))
+    def visible(original: Any, position: int, exclude: Any, intervals: Any, reader_id: str) -> bool:
+        return bool(original(position, None, intervals, reader_id))
 
     _wrap(patch, topics, "visible", visible)
 
 
 @_planted("audience")
 def membership_ignored_on_replay(patch: pytest.MonkeyPatch) -> None:
-    def visible(original: Any, post: Any, intervals: Any, reader_id: str) -> bool:
-        return bool(original(post, (-1,), reader_id))
+    def visible(original: Any, position: int, exclude: Any, intervals: Any, reader_id: str) -> bool:
+        return bool(original(position, exclude, (-1,), reader_id))
 
     _wrap(patch, topics, "visible", visible)
 
 
-@_planted("order", "silent loss")
+@_planted("order", "silent loss", "ring")
 def batch_not_in_one_order(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(topics, "_position", lambda post: (post.topic.name, post.position))
+    patch.setattr(topics, "_position", lambda post: (post.position % 2, post.position))
 
 
 # Gaps -------------------------------------------------------------------------------------------
