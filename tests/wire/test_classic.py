@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
-from urllib.parse import quote, quote_plus, unquote_plus, urlencode
+from urllib.parse import quote, quote_plus, urlencode
 
 import pytest
 from hypothesis import given
@@ -520,28 +520,3 @@ def test_no_text_raises(text: str) -> None:
 )
 def test_every_value_is_read(value: object) -> None:
     assert read_data(json.dumps(value)) == value
-
-
-# Forms ------------------------------------------------------------------------------------------
-
-FORM_TEXT = st.text("a=%+ 7fF\r\n_é", max_size=6) | st.text(max_size=4)
-
-
-@given(st.lists(st.tuples(st.just("data") | FORM_TEXT, FORM_TEXT | FORM_TEXT.map(quote_plus)).map("=".join)))
-def test_a_form_is_what_the_standard_library_reads(fields: list[str]) -> None:
-    pairs = [field.partition("=") for field in "&".join(fields).split("&")]
-    try:
-        values = [
-            (unquote_plus(name, errors="strict"), unquote_plus(value, errors="strict")) for name, _, value in pairs
-        ]
-    except UnicodeDecodeError:
-        assert refused("/signalr/send", STREAM, "&".join(fields).encode())[0] == 400
-        return
-    data = next((value for name, value in values if name == "data"), None)
-    intent = get("/signalr/send", STREAM, "&".join(fields).encode(), method="POST")
-    assert intent == Send("serverSentEvents", "tok", data, V2, None)
-
-
-def test_an_escape_does_not_complete_a_broken_character() -> None:
-    for body in (b"data=\xc3%A9", b"data=%C3\xa9", b"data=ok&x=\xc3%A9", b"data=ok&data=%C3"):
-        assert refused("/signalr/send", STREAM, body) == (400, "The form in the body is not valid UTF-8.")
