@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from .contenders import Contender, choose
-from .measure import Figures, Generator, Server, prepare, running
+from .measure import Generator, Server, prepare, running
 from .report import Report, Table, about
 from .scenarios import SCENARIOS, Idle, Run, Scenario
 
@@ -77,27 +77,22 @@ def _measure(
     table: Table, scenario: Scenario, contenders: list[Contender], generator: Generator, repeats: int, seconds: float
 ) -> None:
     """The contenders take turns, back and forth, so that a busy minute of the machine hits all of them."""
+    servers: dict[str, Server] = {}
     with ExitStack() as kept:
-        servers: dict[str, Server] = {}
         for repeat in range(repeats):
             for contender in contenders if repeat % 2 == 0 else reversed(contenders):
-                if contender.name not in table.failed:
-                    with ExitStack() as stack:
-                        keeper = stack if scenario.fresh else kept
+                if contender.name in table.failed:
+                    continue
+                with ExitStack() as stack:
+                    keeper = stack if scenario.fresh else kept
+                    try:
                         if scenario.fresh or contender.name not in servers:
                             servers[contender.name] = keeper.enter_context(running(contender))
                         run = Run(contender, servers[contender.name], generator, seconds)
-                        table.add(contender.name, _once(table, scenario, run))
-
-
-def _once(table: Table, scenario: Scenario, run: Run) -> Figures | None:
-    """A contender that fails is said to, and the others go on."""
-    try:
-        return scenario.run(run)
-    except (RuntimeError, OSError) as error:
-        table.failed[run.contender.name] = str(error)
-        print(f"{scenario.name}: {run.contender.name} failed: {error}", file=sys.stderr, flush=True)
-        return None
+                        table.add(contender.name, scenario.run(run))
+                    except (RuntimeError, OSError) as error:  # it is said which, and the others go on
+                        table.failed[contender.name] = str(error)
+                        print(f"{scenario.name}: {contender.name} failed: {error}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import gc
 import json
@@ -10,9 +11,10 @@ import selectors
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -26,9 +28,20 @@ from persistconn.protocol import Http1Server
 from persistconn.protocol.websocket import WebSocket
 from persistconn.wire.http import Chunk, End, Head, Message
 
+from .report import put
+
 Step = Callable[[], object]
 REPEATS = 9
 SOCKETS = 100
+
+
+said: list[str] = []
+
+
+def say(text: str) -> None:
+    """Print it, and keep it for the page."""
+    print(text, flush=True)
+    said.append(text)
 
 
 def table(title: str, steps: Mapping[str, Step], *, each: int = 1, enough: float = 0.01) -> None:
@@ -45,9 +58,9 @@ def table(title: str, steps: Mapping[str, Step], *, each: int = 1, enough: float
             seen[name].append(spent / count / each)
     gc.enable()
     first = median(next(iter(seen.values())))
-    print(f"\n| {title} | ns | × |\n| --- | --: | --: |")
+    say(f"\n| {title} | ns | × |\n| --- | --: | --: |")
     for name, found in seen.items():
-        print(f"| {name} | {median(found):,.0f} | {median(found) / first:.2f} |")
+        say(f"| {name} | {median(found):,.0f} | {median(found) / first:.2f} |")
 
 
 def _frame(payload: bytes, mask: bytes = b"\x01\x02\x03\x04") -> bytes:
@@ -220,13 +233,16 @@ async def waking(loop_name: str) -> None:
     for _ in range(REPEATS):
         for name in names:
             seen[name].append(await timed(name))
-    print(f"\n| hand a message on ({loop_name}) | ns |\n| --- | --: |")
+    say(f"\n| hand a message on ({loop_name}) | ns |\n| --- | --: |")
     for name, found in seen.items():
-        print(f"| {name} | {median(found):,.0f} |")
+        say(f"| {name} | {median(found):,.0f} |")
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """All of them."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.micro", description=__doc__)
+    parser.add_argument("--into", type=Path, help="a page in which the figures have their place")
+    into = parser.parse_args(arguments).into
     receiving()
     making()
     for name in ("asyncio", "uvloop"):
@@ -241,6 +257,8 @@ def main() -> int:
         with asyncio.Runner(loop_factory=factory) as runner:
             runner.run(waking(name))
             runner.run(sending(name))
+    if into:
+        put("\n".join(said).strip(), into, "steps")
     return 0
 
 

@@ -18,7 +18,7 @@ from .contenders import FLOORS, Contender
 from .lines import LINES, Point, Verdict
 from .measure import Figures
 
-__all__ = ["Report", "Table", "about"]
+__all__ = ["Report", "Table", "about", "put"]
 
 COLUMNS: Mapping[str, tuple[str, str]] = {
     "cpu_us": ("CPU µs", ",.2f"),
@@ -46,10 +46,9 @@ class Table:
     failed: dict[str, str] = field(default_factory=dict)
     """What went wrong, by contender."""
 
-    def add(self, contender: str, figures: Figures | None) -> None:
+    def add(self, contender: str, figures: Figures) -> None:
         """One more repeat."""
-        if figures is not None:
-            self.results.setdefault(contender, []).append(figures)
+        self.results.setdefault(contender, []).append(figures)
 
     def value(self, contender: str, figure: str = "") -> float | None:
         """The median; None when it was not measured."""
@@ -183,6 +182,17 @@ def about(contenders: Sequence[Contender], *, generator_is_c: bool, repeats: int
 _DISTRIBUTIONS = {"socketio": "python-socketio", "engineio": "python-engineio"}
 
 
+def put(text: str, into: Path, name: str) -> None:
+    """Replace what stands in a page between `<!-- NAME: begin -->` and `<!-- NAME: end -->`."""
+    page = into.read_text()
+    begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
+    before, _, rest = page.partition(begin)
+    _, found, after = rest.partition(end)
+    if not found:
+        raise SystemExit(f"{into} has no place for the {name}: {begin.strip()} … {end}")
+    into.write_text(f"{before}{begin}\n{text}\n\n{end}{after}")
+
+
 def _bars(axis: object, table: Table) -> None:
     names = sorted(table.results, key=lambda one: -(table.value(one) or 0))
     colours = [
@@ -241,14 +251,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("results", type=Path, nargs="+", help="what `python -m benchmarks --json` wrote")
     parser.add_argument("--text", action="store_true", help="for a terminal")
     parser.add_argument("--plots", type=Path, help="a folder for SVG and PNG plots (needs matplotlib)")
+    parser.add_argument("--into", type=Path, help="a page in which the report has its place")
     options = parser.parse_args(arguments)
     report = Report.load(options.results)
-    if options.text:
-        print(*(table.text() for table in report.tables), report.judgement(), sep="\n")
-    else:
-        print(report.markdown())
+    text = report.markdown()
     if options.plots:
         report.plot(options.plots)
+    if options.into:
+        if options.plots:
+            folder = Path(os.path.relpath(options.plots, options.into.parent)).as_posix()
+            text += f"\n\n![Growth with the number of readers]({folder}/growth.svg)"
+        put(text, options.into, "results")
+    elif options.text:
+        print(*(table.text() for table in report.tables), report.judgement(), sep="\n")
+    else:
+        print(text)
     return 0
 
 

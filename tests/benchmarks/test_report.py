@@ -20,7 +20,6 @@ def report() -> Report:
         table.add("raw-uvloop", {"cpu_us": floor, "rate": 1e6 / floor})
         table.add("persistconn-uvloop", {"cpu_us": ours, "rate": 1e6 / ours})
         table.add("socketio-uvicorn", {"cpu_us": socketio, "rate": 1e6 / socketio})
-    table.add("picows-uvloop", None)
     return Report({"python": "CPython"}, [table])
 
 
