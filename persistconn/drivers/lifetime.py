@@ -105,7 +105,8 @@ class Lifetime(Stream):
         """A phase of HTTP has begun, and its time."""
         self._phase = self.http.phase
         if not self._mark:
-            self.deadline = self._state.clock() + self._state.timeouts[self._phase]
+            patience = self._state.timeouts[self._phase]
+            self.deadline = inf if patience == inf else self._state.clock() + patience
 
     def _stall(self, exchange: Exchange | None) -> None:
         if exchange is not None:

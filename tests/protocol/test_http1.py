@@ -135,10 +135,13 @@ def test_empty_lines_before_a_request_are_ignored() -> None:
 def test_an_answer_can_be_streamed() -> None:
     http = Http1Server()
     http.receive(GET)
+    assert not http.chunking
     assert http.send((Head(200),)) == b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    assert http.chunking  # so this is what each Chunk comes to:
     assert http.send([Chunk(b"data")]) == b"4\r\ndata\r\n"
     assert http.phase is Phase.ANSWERING
     assert http.send(iter((End(),))) == b"0\r\n\r\n"
+    assert not http.chunking
     assert http.phase is Phase.IDLE
 
 
@@ -298,6 +301,25 @@ def test_frames_behind_the_upgrade_wait_until_it_is_accepted() -> None:
     assert http.pending
     assert http.receive(b"") == ["Hello"]
     assert not http.pending
+
+
+def test_a_driver_may_read_frames_without_a_way_round() -> None:
+    http = Http1Server()
+    http.receive(UPGRADE + HELLO)
+    assert http.frames is None
+    http.send((Head(101),))
+    assert http.frames is None  # first what has come before
+    assert http.receive(b"") == ["Hello"]
+    frames = http.frames
+    assert frames is not None
+    assert frames.receive(HELLO * 2) == ["Hello", "Hello"]
+    assert not frames.odd
+    frames.receive(b"\x89\x80\x00\x00\x00\x00\x88\x80\x00\x00\x00\x00")
+    assert frames.odd
+    http.take_over(frames)
+    assert not frames.odd
+    assert http.data_to_send() == b"\x8a\x00\x88\x02\x03\xe8"
+    assert http.phase is Phase.CLOSED
 
 
 def test_too_many_frames_behind_the_upgrade_close_it() -> None:

@@ -166,7 +166,7 @@ def test_a_chunk_knows_its_chunked_form(data: bytes) -> None:
 def test_a_message_knows_its_frame(size: int, head: bytes) -> None:
     message = Message(b"x" * size)
     assert message.frame == head + b"x" * size
-    assert message.frame is message.frame
+    assert message.frame is message.to_wire()
 
 
 def test_text_is_text_however_it_is_given() -> None:
