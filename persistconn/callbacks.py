@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 import logging
 import types
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextvars import copy_context
 from typing import Any, Final, Protocol
 
@@ -188,6 +188,7 @@ class Callbacks:
         """Deal with events, until somebody else leads when a callback is done."""
         events = self._endpoint.events
         clean = copy_context()
+        event: AppEvent | None = None
         count = 0
         while True:
             while events and count < _EVENTS_AT_ONCE:

@@ -8,7 +8,7 @@ from threading import get_ident
 from typing import Any, Final, NoReturn, Protocol, TypeAlias
 
 from .bus.post import Payload
-from .bus.topics import everyone, group
+from .bus.topic import everyone, group
 from .errors import PersistconnError
 from .protocol.outputs import DisconnectReason
 from .wire.http import Request

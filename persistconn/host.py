@@ -10,9 +10,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-import types
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, NoReturn, Protocol
 
@@ -24,7 +23,7 @@ from .callbacks import Callbacks
 from .connection import Connection, PersistentConnection
 from .errors import ConnectionClosed, PersistconnError
 from .protocol.exchange import Exchange
-from .protocol.outputs import Abandon, AppEvent, Disconnected, Drained, Resume, Transmit, Wait
+from .protocol.outputs import Abandon, Drained, Resume, Transmit, Wait
 from .protocol.reception import ADMITTED, Admission
 from .protocol.server import ServerEndpoint
 from .settings import Settings

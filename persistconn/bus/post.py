@@ -25,7 +25,7 @@ _encode: Final = msgspec.json.Encoder().encode
 codecs.register_error("persistconn.json", _escape)
 
 
-class Payload:
+class Payload(msgspec.Struct, eq=False, gc=False):
     """Something to send, in JSON at once and in any other format when first asked for.
 
     The JSON is ASCII: the .NET client decodes its streams piecewise and would break a character on
@@ -38,14 +38,17 @@ class Payload:
     b'{"price":"5 \\\\u20ac"}'
     """
 
-    __slots__ = ("_formats", "json", "value")
+    value: Any
+    json: bytes = b""
+    """Made of the value, unless it is given."""
+    formats: dict[str, bytes] | None = None
+    """What `encoded` has made."""
 
-    def __init__(self, value: Any) -> None:
-        self.value = value
-        self.json = encoded = _encode(value)
-        if not encoded.isascii():
-            self.json = encoded.decode().encode("ascii", "persistconn.json")
-        self._formats: dict[str, bytes] | None = None
+    def __post_init__(self) -> None:
+        if not self.json:
+            self.json = encoded = _encode(self.value)
+            if not encoded.isascii():
+                self.json = encoded.decode().encode("ascii", "persistconn.json")
 
     @classmethod
     def of_json(cls, json: bytes) -> Payload:
@@ -56,11 +59,7 @@ class Payload:
         """
         if not json.isascii():
             raise ValueError("JSON for the wire must be ASCII; escape other characters as \\uXXXX")
-        payload = cls.__new__(cls)
-        payload.value = msgspec.Raw(json)
-        payload.json = json
-        payload._formats = None
-        return payload
+        return cls(msgspec.Raw(json), json)
 
     def encoded(self, format: str, encoder: Callable[[Any], bytes]) -> bytes:
         """The bytes in `format`, made by `encoder` the first time and remembered.
@@ -68,11 +67,11 @@ class Payload:
         >>> Payload([1]).encoded("repr", lambda value: repr(value).encode())
         b'[1]'
         """
-        if self._formats is None:
-            self._formats = {}
-        made = self._formats.get(format)
+        if self.formats is None:
+            self.formats = {}
+        made = self.formats.get(format)
         if made is None:
-            made = self._formats[format] = encoder(self.value)
+            made = self.formats[format] = encoder(self.value)
         return made
 
     def __repr__(self) -> str:

@@ -8,115 +8,21 @@ from __future__ import annotations
 
 import heapq
 from array import array
-from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from ..settings import Settings
-from .intervals import Intervals, Spans, overlaps, visible, with_span
+from .intervals import Intervals, overlaps, visible, with_span
 from .post import POST_OVERHEAD, Payload, Post
+from .topic import Reader, Topic, connection, groups_of
 
-__all__ = [
-    "LOST_OVERHEAD",
-    "Batch",
-    "Reader",
-    "Topic",
-    "TopicStatistics",
-    "Topics",
-    "connection",
-    "everyone",
-    "group",
-    "groups_of",
-]
+__all__ = ["LOST_OVERHEAD", "Batch", "TopicStatistics", "Topics"]
 
-_PRIVATE = "connection:"
 _LOST_PER_RING = 16
 """Posts beyond the ring that are still counted in a gap, in rings."""
 LOST_OVERHEAD: Final = 16
 """Bytes that each of them costs, counted in the total budget."""
-
-
-def everyone(route: str) -> str:
-    """The topic that all connections of a route read.
-
-    >>> everyone("/echo")
-    'all:/echo'
-    """
-    return f"all:{route}"
-
-
-def group(route: str, name: str) -> str:
-    """The topic of a group; the two lengths never mix, since a route holds no line feed.
-
-    >>> group("/echo", "lobby")
-    'group:/echo\\nlobby'
-    """
-    return f"group:{route}\n{name}"
-
-
-def connection(connection_id: str) -> str:
-    """The topic of one connection.
-
-    >>> connection("4b1c")
-    'connection:4b1c'
-    """
-    return f"{_PRIVATE}{connection_id}"
-
-
-def groups_of(reader: Reader, route: str) -> tuple[str, ...]:
-    """The names of the groups of `route` that `reader` is in now, sorted."""
-    prefix = group(route, "")
-    return tuple(
-        sorted(
-            topic.name.removeprefix(prefix)
-            for topic, intervals in reader.memberships.items()
-            if len(intervals) % 2 and topic.name.startswith(prefix)
-        )
-    )
-
-
-class Topic:
-    """A ring of posts and those who read it."""
-
-    __slots__ = ("bytes", "excludes", "forgotten", "head", "is_private", "lost", "name", "news", "readers", "ring")
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.is_private = name.startswith(_PRIVATE)
-        """It is the topic of one connection, so nobody else reads it."""
-        self.ring: deque[Post] = deque()
-        self.news: list[Post] | None = None
-        """Posts since `take_news`."""
-        self.lost: array[int] | None = None
-        """Positions of posts that the ring has dropped, the oldest first, so that a gap can be counted."""
-        self.excludes: dict[int, frozenset[str]] | None = None
-        """Who was excluded from which of them."""
-        self.bytes = 0
-        """Of what is in the ring."""
-        self.head = 0
-        """Position of the newest post ever."""
-        self.forgotten = 0
-        """Position of the newest post of which nothing is known any more."""
-        self.readers: dict[Any, None] = {}
-        """Readers, in the order they came; the endpoint's are its sessions."""
-
-    def __repr__(self) -> str:
-        return f"<Topic {self.name.splitlines()[0]} {len(self.ring)} posts, {len(self.readers)} readers>"
-
-
-class Reader:
-    """Somebody who reads topics: an id, a position, and memberships over time."""
-
-    __slots__ = ("accounted", "id", "memberships", "position")
-
-    def __init__(self, id: str, position: int) -> None:
-        self.id = id
-        self.position = position
-        """Everything up to here has been handed out, or was not for this reader."""
-        self.memberships: dict[Topic, Intervals] = {}
-        self.accounted: dict[Topic, Spans] | None = None
-        """Which losses have been reported, per topic that lost something; a cursor may go back behind them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ bytes of one socket into requests and messages, and answers into bytes.
 from __future__ import annotations
 
 from ..bus.post import Payload
-from ..bus.topics import everyone, group
+from ..bus.topic import everyone, group
 from ..wire.http import Chunk, End, Head, Message, Piece, Ping, Request
 from .exchange import Exchange
 from .http1 import Closed, Http1Server, Phase, Pong

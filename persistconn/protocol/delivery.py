@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..bus.post import Payload, Post
-from ..bus.topics import Topic, Topics, groups_of
+from ..bus.topic import Topic, groups_of
+from ..bus.topics import Topics
 from ..errors import LocalProtocolError
 from ..settings import Settings
 from ..wire.classic import format_cursor
@@ -212,7 +213,7 @@ class Delivery:
         """Hand out everything that can leave now. None: nothing happened to any session but that."""
         if self._topics.news:
             news = self._topics.take_news()
-            if len(news) == 1 or all([topic.is_private for topic in news]):  # so nobody reads two of them
+            if len(news) == 1 or all(topic.is_private for topic in news):  # so nobody reads two of them
                 for topic in news:
                     posts, topic.news = topic.news, None
                     assert posts is not None

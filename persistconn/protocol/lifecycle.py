@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections import Counter, OrderedDict, deque
 from collections.abc import Sequence
 
-from ..bus.topics import Topics, everyone
+from ..bus.topic import everyone
+from ..bus.topics import Topics
 from ..errors import LocalProtocolError
 from ..settings import Settings
 from ..wire.classic import KEEP_ALIVE

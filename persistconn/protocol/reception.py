@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from ..bus.post import Payload
-from ..bus.topics import Topics, groups_of
+from ..bus.topic import groups_of
+from ..bus.topics import Topics
 from ..errors import ConfigurationError, RemoteProtocolError
 from ..settings import Settings
 from ..wire import classic

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ..bus.post import Payload
-from ..bus.topics import Topics, TopicStatistics, connection, group
+from ..bus.topic import connection, group
+from ..bus.topics import Topics, TopicStatistics
 from ..errors import ConfigurationError, LocalProtocolError
 from ..settings import Settings
 from ..wire.http import Message, Request
@@ -239,7 +240,7 @@ class ServerEndpoint:
         return False
 
     def publish(self, topic: str, payload: Payload, now: float, *, exclude: Collection[str] = ()) -> int:
-        """Post to a topic (`bus.topics.everyone`, `group`), except to the ids in `exclude`. Gives its position."""
+        """Post to a topic (`bus.topic.everyone`, `group`), except to the ids in `exclude`. Gives its position."""
         self._at(now)
         return self._delivery.publish(topic, payload, exclude)
 

@@ -10,7 +10,7 @@ from collections import deque
 from enum import Enum, IntFlag, auto
 from typing import TYPE_CHECKING, Final
 
-from ..bus.topics import Reader, Topic
+from ..bus.topic import Reader, Topic
 from ..errors import LocalProtocolError
 from ..wire.dialect import Traits
 from ..wire.http import Piece, Request
@@ -162,7 +162,7 @@ class Session(Reader):
         self.own: Topic | None = None
         """The topic only it reads, once something was sent to it."""
         self.ahead = 0
-        """At most so many posts of its own topic has it not been handed; a bound that is counted anew when it is high."""
+        """At most so many posts of its own topic has it not been handed: a bound, counted anew when it is high."""
         self.ahead_bytes = 0
         self.awaited = False
         """A sender waits until it has caught up."""

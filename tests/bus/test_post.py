@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from persistconn.bus.post import POST_OVERHEAD, Payload, Post
+from persistconn.bus.post import POST_OVERHEAD, Payload
 from persistconn.bus.topics import Topics
 
 json_values = st.recursive(

@@ -10,7 +10,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from persistconn import Settings
 from persistconn.bus.post import POST_OVERHEAD, Payload
-from persistconn.bus.topics import Reader, Topics, connection, everyone, group, groups_of
+from persistconn.bus.topic import Reader, connection, everyone, group, groups_of
+from persistconn.bus.topics import Topics
 
 SMALL = Settings(ring_messages=32)
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from persistconn import Request, Settings
 from persistconn.bus.post import Payload
-from persistconn.bus.topics import everyone, group
+from persistconn.bus.topic import everyone, group
 from persistconn.protocol import (
     Abandon,
     Admission,
