@@ -55,6 +55,7 @@ class Topics:
     >>> topics = Topics()
     >>> ann = topics.reader("ann")
     >>> topics.subscribe(ann, "news")
+    <Topic news 0 posts, 1 readers>
     >>> post = topics.publish("news", Payload("hi"), 0.0)
     >>> [p.payload.value for p in topics.pull(ann).posts]
     ['hi']
