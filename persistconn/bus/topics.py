@@ -75,6 +75,8 @@ class Topics:
         self.bytes = 0
         self.news: list[Topic] = []
         """Topics that were posted to since `take_news`."""
+        self.news_is_shared = False
+        """Some of them may have the same readers."""
         self._unpublished = 0
         """Positions that were taken without a post."""
         self._dropped = {"ring_messages": 0, "ring_bytes": 0, "total_ring_bytes": 0, "age": 0}
@@ -253,6 +255,8 @@ class Topics:
         if topic.news is None:
             topic.news = [post]
             self.news.append(topic)
+            if not topic.is_private:
+                self.news_is_shared = True
         else:
             topic.news.append(post)
         ring = topic.ring
@@ -289,6 +293,7 @@ class Topics:
     def take_news(self) -> list[Topic]:
         """The topics with `news`; whoever takes them sets that to None."""
         news, self.news = self.news, []
+        self.news_is_shared = False
         return news
 
     def expire(self, now: float) -> None:

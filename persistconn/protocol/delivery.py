@@ -212,8 +212,9 @@ class Delivery:
     def flush(self) -> Aftermath | None:
         """Hand out everything that can leave now. None: nothing happened to any session but that."""
         if self._topics.news:
+            is_shared = self._topics.news_is_shared
             news = self._topics.take_news()
-            if len(news) == 1 or all(topic.is_private for topic in news):  # so nobody reads two of them
+            if not is_shared or len(news) == 1:  # so nobody reads two of them
                 for topic in news:
                     posts, topic.news = topic.news, None
                     assert posts is not None

@@ -182,7 +182,9 @@ class ServerEndpoint:
 
         `hold`: a `/send` stays open until `reply`.
         """
-        self._at(now)
+        delivery = self._delivery
+        if now > delivery.now:
+            delivery.now = now
         session = self._lifecycle.completed(event)
         if type(event) is Received:
             if not event.exchange.duplex and not hold:
