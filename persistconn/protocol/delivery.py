@@ -68,7 +68,7 @@ class Delivery:
         self._topics.publish(name, payload, self.now, exclude)
         return self._topics.head
 
-    def want(self, session: Session, due: Due) -> None:
+    def want(self, session: Session, due: int) -> None:
         """Put `due` into the next envelope of `session`."""
         session.due |= due
         self.look_at(session)
@@ -354,19 +354,20 @@ class Delivery:
     def _envelope(self, session: Session, framing: Framing, posts: list[Post]) -> bytes:
         due = session.due
         payloads = [post.payload.json for post in posts]
+        if not due & ~Due.ANSWER and (framing.streaming or not self._settings.long_poll_delay):
+            session.due = Due.NOTHING
+            return plain_envelope(self._opening, session.position, payloads)
         cursor = format_cursor(self._epoch, session.position)
-        if not due and (framing.streaming or not self._settings.long_poll_delay):
-            return envelope(cursor, payloads)
         session.due = Due.NOTHING
         return envelope(
             cursor,
             payloads,
-            init=Due.INIT in due,
-            should_reconnect=Due.HINT in due,
-            groups_token=self._groups_token(session) if Due.GROUPS in due else None,
+            init=bool(due & Due.INIT),
+            should_reconnect=bool(due & Due.HINT),
+            groups_token=self._groups_token(session) if due & Due.GROUPS else None,
             poll_delay=0 if framing.streaming else self._settings.long_poll_delay,
-            error=session.farewell if Due.FAREWELL in due else None,
-            disconnect=Due.FAREWELL in due and not session.traits.needs_start,
+            error=session.farewell if due & Due.FAREWELL else None,
+            disconnect=bool(due & Due.FAREWELL) and not session.traits.needs_start,
         )
 
     def _groups_token(self, session: Session) -> str:

@@ -97,6 +97,7 @@ class Lifecycle:
         self._leave_state(session)
         session.turn(LinkInput.ATTACH)
         self._delivery.attach(session, exchange, framing, extra)
+        session.streams = framing.streaming
         exchange.paused = framing.duplex and self.is_full(session)
         now = self._delivery.now
         self.timers.arm(session, "pulse", now + self._pulse)
@@ -111,7 +112,7 @@ class Lifecycle:
 
     def release(self, session: Session) -> None:
         """End only the transport of a connection. Who polls has to be told, now or with the next answer."""
-        if not self._streams(session):
+        if not session.streams:
             self._delivery.want(session, Due.HINT)
         elif session.exchange is not None:
             self._delivery.displace(session)
@@ -139,7 +140,7 @@ class Lifecycle:
             if farewell is not None:
                 session.farewell = farewell
                 session.due |= Due.FAREWELL
-            elif reason is DisconnectReason.shutdown and not self._streams(session):
+            elif reason is DisconnectReason.shutdown and not session.streams:
                 session.due |= Due.HINT
             self._delivery.hang_up(session)
         self._gone(session, LinkInput.HANG_UP, reason)
@@ -190,11 +191,8 @@ class Lifecycle:
             self.timers.disarm(session, name)
 
     def _arm_absence(self, session: Session) -> None:
-        threshold = self._settings.disconnect_threshold if self._streams(session) else self._settings.long_poll_delay
+        threshold = self._settings.disconnect_threshold if session.streams else self._settings.long_poll_delay
         self.timers.arm(session, "disconnect", self._delivery.now + self._settings.disconnect_timeout + threshold)
-
-    def _streams(self, session: Session) -> bool:
-        return session.request.query.get("transport", "").lower() != "longpolling"
 
     # Events, one at a time ----------------------------------------------------------------------
 
@@ -359,7 +357,7 @@ class Lifecycle:
             self._delivery.keep_alive(alive)
 
     def _poll_over(self, session: Session) -> None:
-        if self._streams(session):  # without keep-alives every transport has an end
+        if session.streams:  # without keep-alives every transport has an end
             self._delivery.displace(session)
             self.released(session)
         else:
