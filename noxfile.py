@@ -183,7 +183,7 @@ def docs(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """The benchmarks. Not part of `nox`: numbers are for people to compare."""
-    session.install("-e", ".[trio,uvloop,bench]")
+    session.install("-e", ".[trio,uvloop,speed,bench]")
     session.run("python", "-m", "benchmarks", *session.posargs)
 
 

@@ -218,6 +218,9 @@ def _growth(axis: object, tables: Sequence[Table]) -> None:
     axis.set_xlabel("readers of a broadcast")  # type: ignore[attr-defined]
     axis.set_ylabel("server CPU µs per delivered message")  # type: ignore[attr-defined]
     axis.set_yscale("log")  # type: ignore[attr-defined]
+    ticks = (5, 10, 20, 50, 100, 200)
+    axis.set_yticks(ticks, labels=ticks)  # type: ignore[attr-defined]
+    axis.minorticks_off()  # type: ignore[attr-defined]
     if shown:
         axis.legend(fontsize=8)  # type: ignore[attr-defined]
     axis.spines[["top", "right"]].set_visible(False)  # type: ignore[attr-defined]
