@@ -70,13 +70,15 @@ class Lifetime:
 class _Lead:
     """One task that runs callbacks: the leader, or a follower that was."""
 
-    __slots__ = ("parking", "resting", "waited")
+    __slots__ = ("parked", "parking", "resting", "waited")
 
     def __init__(self, parking: Parking) -> None:
         self.parking = parking
         """Where it waits for events."""
         self.resting = False
         """It is the task itself that waits, for more events, and not a callback."""
+        self.parked = False
+        """It waits for somebody to wake it."""
         self.waited = False
         """The newest callback has waited for something."""
 
@@ -132,8 +134,8 @@ class Callbacks:
         """The endpoint has events: see that the leader deals with them, or that there is one."""
         leader = self._leader
         if leader is not None:
-            if leader.resting:
-                leader.resting = False
+            if leader.parked:
+                leader.parked = False
                 leader.parking.wake()
             return
         if self._tasks is None:
@@ -209,7 +211,11 @@ class Callbacks:
             count = 0
             self._stage.flush()
             me.resting = True
-            await (anyio.lowlevel.checkpoint() if events else me.parking.wait())
+            if events:
+                await anyio.lowlevel.checkpoint()
+            else:
+                me.parked = True
+                await me.parking.wait()
             me.resting = False
 
     async def _receive(self, event: Received) -> None:

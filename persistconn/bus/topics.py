@@ -12,6 +12,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
+from msgspec import Struct
+
 from ..settings import Settings
 from .intervals import Intervals, overlaps, visible, with_span
 from .post import POST_OVERHEAD, Payload, Post
@@ -25,8 +27,7 @@ LOST_OVERHEAD: Final = 16
 """Bytes that each of them costs, counted in the total budget."""
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(Struct, frozen=True):
     """What a reader gets next: `posts` in order, the position after them, and the gap before them."""
 
     posts: list[Post]
@@ -160,7 +161,8 @@ class Topics:
             if topic.head <= position:
                 continue
             sources += 1
-            missed = _add(missed, self._missed(topic, intervals, reader))
+            if topic.forgotten > position or (topic.lost and topic.lost[-1] > position):
+                missed = _add(missed, self._missed(topic, intervals, reader))
             newer: list[Post] = []
             for post in reversed(topic.ring):  # from the newest back: the reader is usually near it
                 if post.position <= position:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct
 
 from ..bus.post import Payload, Post
 from ..bus.topic import Topic, groups_of
@@ -31,15 +32,14 @@ _END = End()
 _PING = Ping()
 
 
-@dataclass(slots=True)
-class Aftermath:
+class Aftermath(Struct):
     """What handing out batches did to sessions, for whoever keeps their states."""
 
-    released: list[Session] = field(default_factory=list)
+    released: list[Session]
     """A long poll was answered: nobody is on the line."""
-    gaps: list[tuple[Session, int | None]] = field(default_factory=list)
+    gaps: list[tuple[Session, int | None]] = []
     """They fell out of the ring; nothing was handed out."""
-    caught_up: list[Session] = field(default_factory=list)
+    caught_up: list[Session] = []
     """Those with a waiting sender that were handed something."""
 
 
@@ -165,7 +165,7 @@ class Delivery:
 
     def keep_alive(self, sessions: Iterable[Session]) -> None:
         """A sign of life on the exchange of each, shared where it looks the same."""
-        lanes: dict[_Same, list[Exchange]] = {}
+        lanes: dict[tuple[int, ...], list[Exchange]] = {}
         for session in sessions:
             exchange = session.exchange
             assert exchange is not None and exchange.framing is not None
@@ -180,11 +180,13 @@ class Delivery:
             exchange.behind = not exchange.idle
             self._mark(exchange)
             if exchange.framing.streaming and len(pieces) <= 2:
-                lanes.setdefault(_Same(pieces), []).append(exchange)
+                key = tuple(map(id, pieces))
+                if key not in lanes:
+                    lanes[key] = []
+                    self.outputs.append(Transmit(lanes[key], pieces))
+                lanes[key].append(exchange)
             else:
                 self.outputs.append(Transmit([exchange], pieces))
-        for same, exchanges in lanes.items():
-            self.outputs.append(Transmit(exchanges, tuple(same)))
 
     def _head(self, exchange: Exchange) -> tuple[Piece, ...]:
         head = exchange.head
@@ -211,6 +213,7 @@ class Delivery:
 
     def flush(self) -> Aftermath | None:
         """Hand out everything that can leave now. None: nothing happened to any session but that."""
+        released: list[Session] = []
         if self._topics.news:
             is_shared = self._topics.news_is_shared
             news = self._topics.take_news()
@@ -219,38 +222,39 @@ class Delivery:
                     posts, topic.news = topic.news, None
                     assert posts is not None
                     if topic.is_private:
-                        self._hand_over(topic, posts)
+                        self._hand_over(topic, posts, released)
                     else:
-                        self._fan_out(topic, posts, topic.readers)
+                        self._fan_out(topic, posts, topic.readers, released)
             else:
-                self._fan_out_many(news)
-        if not self.ready:
+                self._fan_out_many(news, released)
+        if not self.ready and not released:
             return None
-        after = Aftermath()
+        after = Aftermath(released)
         while self.ready:
             ready, self.ready = self.ready, {}
             for session in ready:
                 self._serve(session, after)
         return after
 
-    def _hand_over(self, topic: Topic, posts: list[Post]) -> None:
+    def _hand_over(self, topic: Topic, posts: list[Post], released: list[Session]) -> None:
         """Hand posts to the one who reads them: the same as `_fan_out`, and what an echo costs."""
         for session in topic.readers:  # one, or none any more
             exchange = session.exchange
             if exchange is None:
                 continue
             framing = exchange.framing
-            payloads = self._topics.fit_together(topic, posts) if exchange.idle and framing.streaming else None
-            if payloads is None:
+            payloads = self._topics.fit_together(topic, posts) if exchange.idle else None
+            if payloads is None or not (framing.streaming or self._answers_alike(exchange)):
                 self._hold(session, exchange)
                 continue
             exchange.idle = False
             exchange.in_flight = 1
-            session.position = session.told = head = self._topics.head
-            piece = framing.frame(plain_envelope(self._opening, head, payloads))
-            self.outputs.append(Transmit([exchange], (piece,)))
+            session.position = session.told = self._topics.head
+            if not framing.streaming:
+                self._answered(session, exchange, released)
+            self._send_lanes({framing: [exchange]}, payloads)
 
-    def _fan_out_many(self, news: list[Topic]) -> None:
+    def _fan_out_many(self, news: list[Topic], released: list[Session]) -> None:
         """Who has news from one topic only gets what all such readers get; the others pull."""
         only: dict[Session, Topic | None] = {}
         for topic in news:
@@ -264,19 +268,18 @@ class Delivery:
                 self._hold(session, session.exchange)
         for topic, sessions in by_topic.items():
             assert topic.news is not None
-            self._fan_out(topic, topic.news, sessions)
+            self._fan_out(topic, topic.news, sessions, released)
         for topic in news:
             topic.news = None
 
     def _hold(self, session: Session, exchange: Exchange) -> None:
-        """Not now, or not with the others."""
         if exchange.idle:
             exchange.idle = False
             self.ready[session] = None
         else:
             exchange.behind = True
 
-    def _fan_out(self, topic: Topic, posts: list[Post], readers: Iterable[Any]) -> None:
+    def _fan_out(self, topic: Topic, posts: list[Post], readers: Iterable[Any], released: list[Session]) -> None:
         """Hand the same posts to every idle reader; the loop is what a broadcast costs per connection."""
         payloads = self._topics.fit_together(topic, posts)
         excluded = _excluded(posts)
@@ -296,14 +299,27 @@ class Delivery:
                 assert framing is not None
                 lane = lanes.setdefault(framing, [])
             if not framing.streaming:
-                self._hold(session, exchange)
-                continue
+                if not self._answers_alike(exchange):
+                    self._hold(session, exchange)
+                    continue
+                self._answered(session, exchange, released)
             exchange.idle = False
             exchange.in_flight = 1
             session.position = session.told = head
             lane.append(exchange)
         if payloads is not None:
             self._send_lanes(lanes, payloads)
+
+    def _answers_alike(self, exchange: Exchange) -> bool:
+        """The answer to this poll would be the same, from its head on, as to others."""
+        return exchange.head is exchange.framing.head and not self._settings.long_poll_delay  # type: ignore[union-attr]
+
+    def _answered(self, session: Session, exchange: Exchange, released: list[Session]) -> None:
+        """One envelope is the whole answer to a poll: nobody is on the line after it."""
+        exchange.head = None
+        exchange.ended = True
+        session.exchange = None
+        released.append(session)
 
     def _send_lanes(self, lanes: dict[Framing, list[Exchange]], payloads: list[bytes]) -> None:
         made = plain_envelope(self._opening, self._topics.head, payloads)
@@ -314,7 +330,8 @@ class Delivery:
                 piece = pieces.get(frame)
                 if piece is None:
                     piece = pieces[frame] = frame(made)
-                self.outputs.append(Transmit(exchanges, (piece,)))
+                whole = (piece,) if framing.streaming else (framing.head, *framing.opening, piece, _END)
+                self.outputs.append(Transmit(exchanges, whole))
 
     def _serve(self, session: Session, after: Aftermath) -> None:
         """Hand one session what it has not seen and what is due."""
@@ -339,10 +356,8 @@ class Delivery:
             pieces += session.replies
             session.replies = None
         if pieces and not framing.streaming:
-            pieces.append(_END)
-            session.exchange = None
-            exchange.ended = True
-            after.released.append(session)
+            pieces = [*self._head(exchange), *pieces, _END]
+            self._answered(session, exchange, after.released)
         if pieces or (exchange.head is not None and framing.streaming):
             self._transmit(exchange, (*self._head(exchange), *pieces))
             exchange.behind = batch.position < self._topics.head
@@ -382,19 +397,4 @@ class Delivery:
 
 
 def _excluded(posts: list[Post]) -> set[str]:
-    for post in posts:
-        if post.exclude is not None:
-            return {id for post in posts if post.exclude is not None for id in post.exclude}
-    return set()
-
-
-class _Same(tuple[Piece, ...]):
-    """Pieces that are the same objects: a key that looks at identity."""
-
-    __slots__ = ()
-
-    def __hash__(self) -> int:
-        return hash(tuple(map(id, self)))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and tuple(map(id, self)) == tuple(map(id, other))
+    return {id for post in posts if post.exclude is not None for id in post.exclude}

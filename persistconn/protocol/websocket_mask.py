@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
+from importlib.machinery import ExtensionFileLoader, PathFinder
+from importlib.util import module_from_spec
 from typing import Final
 
 from wsproto.frame_protocol import XorMaskerSimple
@@ -19,11 +20,19 @@ _ONES: Final = tuple(sum(1 << 32 * word for word in range(words + 1)) for words 
 
 
 def _find_mask() -> Callable[[bytes, bytes], bytes] | None:
-    """The masking in C that comes with `websockets`, where that is installed: payload, key."""
-    try:
-        found: Callable[[bytes, bytes], bytes] = importlib.import_module("websockets.speedups").apply_mask
-    except (ImportError, AttributeError):
+    """The masking in C that comes with `websockets`, where that is installed: payload, key.
+
+    The package itself is not imported: it would bring sockets along.
+    """
+    package = PathFinder.find_spec("websockets")
+    if package is None:
         return None
+    spec = PathFinder.find_spec("websockets.speedups", package.submodule_search_locations)
+    if spec is None or not isinstance(spec.loader, ExtensionFileLoader):
+        return None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found: Callable[[bytes, bytes], bytes] = module.apply_mask
     return found
 
 

@@ -88,7 +88,7 @@ class Oracle:
     def ending(self, id: str) -> None:
         """The client or the application ends this connection."""
         story = self.stories.get(id)
-        if story is not None:
+        if story is not None and story.phase is not Phase.OVER:  # else there is nothing to end any more
             story.ending = True
 
     def joined(self, id: str, *groups: str) -> None:
@@ -276,7 +276,12 @@ class Oracle:
         self.gaps += 1
         attachment = story.attachments.get(-1 if line is None else line)
         report = self.holdings.report(missed, self.now)
-        if attachment is None or attachment.is_stale or any(earlier.left is None for earlier in story.reports):
+        covered = story.vague > (
+            story.expected[attachment.seen - 1] if attachment is not None and attachment.seen else 0
+        )
+        if missed is None:
+            story.vague = report.head
+        if attachment is None or attachment.is_stale or covered:  # an earlier report may stand for some of these
             report.exact = False
         elif missed is None and countable:
             # Of what is forgotten nobody knows any more whom it was for.
@@ -342,7 +347,8 @@ class Oracle:
         if story.arrivals and not all(arrival.may_vanish for arrival in story.arrivals):
             raise Broken("inbound loss", f"{id} said {story.arrivals[0].text!r}, and nobody was told")
         given = self._token(id, token)
-        if frozenset(story.groups) not in given.groups:
+        is_expired = self.now - given.time > lifetime  # then it stands for no groups, and who is in none needs no other
+        if frozenset(story.groups) not in given.groups and not (is_expired and not story.groups):
             raise Broken("groups token", f"{id} holds {given}, but is in {sorted(story.groups)}")
         if story.groups and self.now - given.time > lifetime / 2 + _CLOCK_MARGIN:
             raise Broken("groups token", f"{id} holds one that is {self.now - given.time:.0f} s old")

@@ -20,6 +20,9 @@ class PromiseBroken(AssertionError):
         self.cause = cause
         self.trace = trace
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.seed, self.step, self.cause, self.trace)  # a pool of processes hands it on
+
     @property
     def rule(self) -> str:
         """The sentence of the promise that does not hold; or the kind of exception."""

@@ -75,6 +75,7 @@ class Story:
         "owed",
         "phase",
         "reports",
+        "vague",
         "running",
         "seen",
     )
@@ -90,6 +91,8 @@ class Story:
         self.seen = 0
         """How far in `expected` the client's application is."""
         self.reports: list[Report] = []
+        self.vague = 0
+        """The newest publication when a loss of unknown size was told."""
         """What the application was told of losses, as far as the client has not passed it."""
         self.has_rejoined = False
         self.has_lost = False
