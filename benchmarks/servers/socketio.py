@@ -1,4 +1,7 @@
-"""python-socketio on uvicorn: an event and its answer, `emit` to all and to rooms."""
+"""python-socketio on uvicorn: an event and its answer, `emit` to all and to rooms.
+
+Without `async_handlers`: a task per event costs more, and may answer out of order.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import socketio
 
 from .listening import run_uvicorn
 
-server = socketio.AsyncServer(async_mode="asgi", http_compression=False)
+server = socketio.AsyncServer(async_mode="asgi", async_handlers=False, http_compression=False)
 group_of: dict[str, str] = {}
 
 
