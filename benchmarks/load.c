@@ -106,7 +106,7 @@ static uint32_t scan(Peer *peer, char *at, char *end) {
     char want[16];
     while ((at = memchr(at, '#', (size_t)(end - at)))) {
         if ((size_t)(end - at) < 10 + filler_len) { keep(peer, at, (size_t)(end - at)); return found; }
-        if (at[9] != '#') { at++; continue; }   /* chance, in the payload of a ping */
+        if (strspn(at + 1, "0123456789") != 8 || at[9] != '#') { at++; continue; }   /* chance: a ping's payload */
         sprintf(want, "#%08u#", peer->next);
         if (memcmp(at, want, 10)) fail("a message is lost, repeated or out of order", peer->next);
         if (memcmp(at + 10, filler, filler_len)) fail("a message is damaged", peer->next);

@@ -60,7 +60,7 @@ class Peer:
             if len(message) < size:
                 self.rest = data[at:]
                 break
-            if message[9:10] != b"#":  # chance, in the payload of a ping
+            if not message[1:9].isdigit() or message[9:10] != b"#":  # chance, in the payload of a ping
                 at = data.find(b"#", at + 1)
                 continue
             if message[:10] != b"#%08d#" % self.next:

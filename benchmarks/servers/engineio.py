@@ -8,7 +8,7 @@ import engineio
 
 from .listening import run_uvicorn
 
-server = engineio.AsyncServer(async_mode="asgi", async_handlers=False, http_compression=False)
+server = engineio.AsyncServer(async_mode="asgi", http_compression=False)
 
 
 @server.on("message")

@@ -1,7 +1,4 @@
-"""python-socketio on uvicorn: an event and its answer, `emit` to all and to rooms.
-
-Without `async_handlers`: a task per event costs more, and may answer out of order.
-"""
+"""python-socketio on uvicorn: an event and its answer, `emit` to all and to rooms."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ import socketio
 
 from .listening import run_uvicorn
 
-server = socketio.AsyncServer(async_mode="asgi", async_handlers=False, http_compression=False)
+server = socketio.AsyncServer(async_mode="asgi", http_compression=False)
 group_of: dict[str, str] = {}
 
 

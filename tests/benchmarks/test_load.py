@@ -85,6 +85,13 @@ def test_what_comes_back_is_counted(command: list[str]) -> None:
     assert 0 < seen["p50_us"] <= seen["p99_us"] <= seen["p999_us"]
 
 
+def test_a_ping_is_no_message(command: list[str]) -> None:
+    ping = b"\x89\x04a#\x00#"
+    done = run(command, WS, [lambda data: ping + echo(data), echo, lambda data: echo(data) + ping])
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["messages"] == 80
+
+
 @pytest.mark.parametrize(
     ("answer", "complaint"),
     [
