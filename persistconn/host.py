@@ -172,10 +172,13 @@ class Host:
         done: list[Exchange] = []
         try:
             while True:
-                if done and not outputs:
-                    endpoint.sent(done, self.clock())
-                    done = []
-                output = poll()
+                if outputs:
+                    output = outputs.popleft()
+                else:
+                    if done:
+                        endpoint.sent(done, self.clock())
+                        done = []
+                    output = poll()
                 kind = type(output)
                 if kind is Transmit:
                     self._transmit(output.exchanges, output.pieces, done)  # type: ignore[union-attr]

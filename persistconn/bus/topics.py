@@ -139,10 +139,10 @@ class Topics:
     def fit_together(self, topic: Topic, posts: list[Post]) -> list[bytes] | None:
         """What is in these posts of `topic`, if all are still here and one envelope may hold them."""
         ring = topic.ring
+        if len(posts) == 1 and ring and ring[-1] is posts[0]:
+            return [posts[0].payload.json]
         if not ring or posts[0].position < ring[0].position:
             return None
-        if len(posts) == 1:
-            return [posts[0].payload.json]
         made: list[bytes] = []
         size = 0
         for post in posts:

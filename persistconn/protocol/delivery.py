@@ -249,10 +249,13 @@ class Delivery:
                 continue
             exchange.idle = False
             exchange.in_flight = 1
-            session.position = session.told = self._topics.head
-            if not framing.streaming:
+            session.position = session.told = head = self._topics.head
+            piece = framing.frame(plain_envelope(self._opening, head, payloads))
+            if framing.streaming:
+                self.outputs.append(Transmit([exchange], (piece,)))
+            else:
                 self._answered(session, exchange, released)
-            self._send_lanes({framing: [exchange]}, payloads)
+                self.outputs.append(Transmit([exchange], (framing.head, *framing.opening, piece, _END)))
 
     def _fan_out_many(self, news: list[Topic], released: list[Session]) -> None:
         """Who has news from one topic only gets what all such readers get; the others pull."""
@@ -282,7 +285,7 @@ class Delivery:
     def _fan_out(self, topic: Topic, posts: list[Post], readers: Iterable[Any], released: list[Session]) -> None:
         """Hand the same posts to every idle reader; the loop is what a broadcast costs per connection."""
         payloads = self._topics.fit_together(topic, posts)
-        excluded = _excluded(posts)
+        excluded = {id for post in posts if post.exclude is not None for id in post.exclude}
         head = self._topics.head
         lanes: dict[Framing, list[Exchange]] = {}
         framing: Framing | None = None
@@ -394,7 +397,3 @@ class Delivery:
             session.groups_version,
             self._wall + self.now + self._settings.groups_lifetime,
         )
-
-
-def _excluded(posts: list[Post]) -> set[str]:
-    return {id for post in posts if post.exclude is not None for id in post.exclude}

@@ -185,11 +185,23 @@ class ServerEndpoint:
         delivery = self._delivery
         if now > delivery.now:
             delivery.now = now
-        session = self._lifecycle.completed(event)
         if type(event) is Received:
-            if not event.exchange.duplex and not hold:
-                self._reception.answer_send(event.exchange, None, error)
-        elif isinstance(event, Rejoining):
+            exchange = event.exchange
+            session = exchange.session
+            if (
+                session is not None
+                and session.event is event
+                and session.inbox is None
+                and session.exchange is exchange
+            ):
+                session.event = None  # the usual end of a message on a WebSocket: nothing else hangs on it
+            else:
+                self._lifecycle.completed(event)
+                if not exchange.duplex and not hold:
+                    self._reception.answer_send(exchange, None, error)
+            return
+        session = self._lifecycle.completed(event)
+        if isinstance(event, Rejoining):
             kept = () if error is not None else event.groups if answer is None else answer
             for name in kept:
                 self._join(session, name)

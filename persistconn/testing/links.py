@@ -171,7 +171,7 @@ class Line:
                 raise Broken("grammar", f"{pieces} for {self}")
             if kind is Message:
                 assert isinstance(piece, Message)
-                messages.append(piece.data)
+                messages.append(piece.data if isinstance(piece.data, bytes) else piece.data.encode())
             elif kind is Chunk:
                 assert isinstance(piece, Chunk)
                 data.append(piece.data)

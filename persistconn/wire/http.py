@@ -244,7 +244,7 @@ _TEXT_HEADS: Final = tuple([bytes((0x81, size)) for size in range(126)])
 _BINARY_HEADS: Final = tuple([bytes((0x82, size)) for size in range(126)])
 
 
-class Message:
+class Message(msgspec.Struct, eq=False, gc=False):
     """One WebSocket message: `str` goes as text, `bytes` as binary, `text` may give UTF-8 that is ready.
 
     `frame` is the server's frame (RFC 6455 §5.2: one, final, unmasked), made once however many read it.
@@ -253,16 +253,15 @@ class Message:
     b'\\x81\\x02hi'
     """
 
-    __slots__ = ("data", "is_text", "wire")
+    data: str | bytes
+    text: bool = False
+    wire: bytes | None = None
+    """What `to_wire` has made."""
 
-    def __init__(self, data: str | bytes, *, text: bool = False) -> None:
-        if isinstance(data, str):
-            data = data.encode()
-            text = True
-        self.data = data
-        self.is_text = text
-        self.wire: bytes | None = None
-        """What `to_wire` has made."""
+    @property
+    def is_text(self) -> bool:
+        """It goes as a text message."""
+        return self.text or isinstance(self.data, str)
 
     @property
     def frame(self) -> bytes:
@@ -274,23 +273,27 @@ class Message:
         wire = self.wire
         if wire is None:
             data = self.data
+            is_text = self.text
+            if isinstance(data, str):
+                data = data.encode()
+                is_text = True
             size = len(data)
             if size < 126:
-                wire = (_TEXT_HEADS if self.is_text else _BINARY_HEADS)[size] + data
+                wire = (_TEXT_HEADS if is_text else _BINARY_HEADS)[size] + data
             elif size < 65_536:
-                wire = b"%c\x7e%c%c%b" % (0x81 if self.is_text else 0x82, size >> 8, size & 0xFF, data)
+                wire = b"%c\x7e%c%c%b" % (0x81 if is_text else 0x82, size >> 8, size & 0xFF, data)
             else:
-                wire = b"%c\x7f%b%b" % (0x81 if self.is_text else 0x82, size.to_bytes(8, "big"), data)
+                wire = b"%c\x7f%b%b" % (0x81 if is_text else 0x82, size.to_bytes(8, "big"), data)
             self.wire = wire
         return wire
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Message) and (other.data, other.is_text) == (self.data, self.is_text)
+        return isinstance(other, Message) and other.frame == self.frame
 
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        return f"Message({self.data.decode() if self.is_text else self.data!r})"
+        return f"Message({self.data.decode() if self.text and isinstance(self.data, bytes) else self.data!r})"
 
 
 class Ping(msgspec.Struct, frozen=True, gc=False):
