@@ -43,16 +43,16 @@ class Costs:
 
 
 MOST = {
-    # Seen on 22 November 2026, CPython 3.11: 42.3, 11.4, 27.9, 1.14, 12.4, 92.0 and 109.3 calls; one more per message
+    # Seen on 22 November 2026, CPython 3.11: 38.3, 11.1, 23.0, 1.14, 11.8, 91.0 and 108.3 calls; one more per message
     # that comes over a WebSocket where the extra `speed` is missing. Whoever makes it cheaper writes down the new
     # figures; whoever makes it dearer says in the commit what that buys.
-    "echo": Costs(calls=44, writes=1, kept=0.05),
-    "burst": Costs(calls=13, writes=1 / 16, kept=0.05),
-    "ten echoes": Costs(calls=30, writes=1, kept=0.05),
+    "echo": Costs(calls=40.5, writes=1, kept=0.05),
+    "burst": Costs(calls=12.7, writes=1 / 16, kept=0.05),
+    "ten echoes": Costs(calls=25, writes=1, kept=0.05),
     "broadcast": Costs(calls=1.17, writes=1, kept=0.002),
-    "group": Costs(calls=13.2, writes=1, kept=0.05),
-    "send": Costs(calls=95, writes=1, kept=0.05),
-    "poll": Costs(calls=113, writes=1, kept=0.05),
+    "group": Costs(calls=12.9, writes=1, kept=0.05),
+    "send": Costs(calls=94, writes=1, kept=0.05),
+    "poll": Costs(calls=112, writes=1, kept=0.05),
 }
 
 
