@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from threading import get_ident
 from typing import Any, Final, NoReturn, Protocol, TypeAlias
 
-from .bus.post import Payload
+from .bus.post import Encoded, Payload, encode
 from .bus.topic import everyone, group
 from .errors import PersistconnError
 from .protocol.outputs import DisconnectReason
@@ -83,7 +83,7 @@ class Outlet(Protocol):
         """End a connection, or only its transport."""
         ...
 
-    async def send_to(self, connection_id: str, payload: Payload) -> None:
+    async def send_to(self, connection_id: str, payload: Encoded) -> None:
         """Like `send`, for callers who know that they are in the right `thread`; ConnectionClosed when it has ended."""
         ...
 
@@ -190,7 +190,10 @@ class Connection:
         outlet = self._outlet
         if get_ident() != outlet.thread:
             outlet.complain("connection.send")
-        return outlet.send_to(self.id, data if type(data) is Payload else Payload(data))
+        if type(data) is Payload:
+            return outlet.send_to(self.id, data)
+        json = encode(data)
+        return outlet.send_to(self.id, Encoded(data, json) if json.isascii() else Payload(data))
 
     def close(self, reason: str = "", *, allow_reconnect: bool = False) -> Nothing:
         """End the connection: `on_disconnected(aborted)` follows, and clients of 2.4 on see `reason`.

@@ -18,7 +18,7 @@ from typing import Any, Final, NoReturn, Protocol
 import anyio
 import anyio.lowlevel
 
-from .bus.post import Payload
+from .bus.post import Encoded, Payload
 from .callbacks import Callbacks
 from .connection import Connection, PersistentConnection
 from .errors import ConnectionClosed, PersistconnError
@@ -260,7 +260,7 @@ class Host:
             f"use app.from_thread.run({what}, …)"
         )
 
-    async def send_to(self, connection_id: str, payload: Payload) -> None:
+    async def send_to(self, connection_id: str, payload: Encoded) -> None:
         """`connection.send`."""
         keeps_up = self.endpoint.send(connection_id, payload, self.clock())
         if keeps_up:

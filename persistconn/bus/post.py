@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-__all__ = ["POST_OVERHEAD", "Payload", "Post"]
+__all__ = ["POST_OVERHEAD", "Encoded", "Payload", "Post", "encode"]
 
 POST_OVERHEAD: Final = 128
 """Bytes a post costs beside its payload, counted in every budget."""
@@ -21,45 +21,20 @@ def _escape(error: UnicodeError) -> tuple[str, int]:
     return "".join(f"\\u{units[i : i + 2].hex()}" for i in range(0, len(units), 2)), error.end
 
 
-_encode: Final = msgspec.json.Encoder().encode
+encode: Final = msgspec.json.Encoder().encode
+"""A value as JSON, which may not be ASCII. Raises TypeError for what has no JSON form."""
+
 codecs.register_error("persistconn.json", _escape)
 
 
-class Payload(msgspec.Struct, eq=False, gc=False):
-    """Something to send, in JSON at once and in any other format when first asked for.
-
-    The JSON is ASCII: the .NET client decodes its streams piecewise and would break a character on
-    the border of two pieces. Everything msgspec can encode may be sent: dataclasses, attrs, msgspec
-    Structs, dates, UUIDs, enums, dicts, lists, numbers, text, bytes (as base64).
-
-    Raises TypeError where it is made, thus in the sender's own code, for a value that cannot be encoded.
-
-    >>> Payload({"price": "5 €"}).json
-    b'{"price":"5 \\\\u20ac"}'
-    """
+class Encoded(msgspec.Struct, eq=False, gc=False):
+    """A value and its JSON: what a Payload is, for those who have made the JSON themselves."""
 
     value: Any
     json: bytes = b""
-    """Made of the value, unless it is given."""
+    """ASCII only. A Payload makes it of the value, unless it is given."""
     formats: dict[str, bytes] | None = None
     """What `encoded` has made."""
-
-    def __post_init__(self) -> None:
-        if not self.json:
-            self.json = encoded = _encode(self.value)
-            if not encoded.isascii():
-                self.json = encoded.decode().encode("ascii", "persistconn.json")
-
-    @classmethod
-    def of_json(cls, json: bytes) -> Payload:
-        """A payload of JSON that is ready. It must be ASCII and is embedded as it is.
-
-        >>> Payload.of_json(b'{"a": 1}').json
-        b'{"a": 1}'
-        """
-        if not json.isascii():
-            raise ValueError("JSON for the wire must be ASCII; escape other characters as \\uXXXX")
-        return cls(msgspec.Raw(json), json)
 
     def encoded(self, format: str, encoder: Callable[[Any], bytes]) -> bytes:
         """The bytes in `format`, made by `encoder` the first time and remembered.
@@ -78,11 +53,42 @@ class Payload(msgspec.Struct, eq=False, gc=False):
         return f"Payload({self.value!r})"
 
 
+class Payload(Encoded, eq=False, gc=False):
+    """Something to send, in JSON at once and in any other format when first asked for.
+
+    The JSON is ASCII: the .NET client decodes its streams piecewise and would break a character on
+    the border of two pieces. Everything msgspec can encode may be sent: dataclasses, attrs, msgspec
+    Structs, dates, UUIDs, enums, dicts, lists, numbers, text, bytes (as base64).
+
+    Raises TypeError where it is made, thus in the sender's own code, for a value that cannot be encoded.
+
+    >>> Payload({"price": "5 €"}).json
+    b'{"price":"5 \\\\u20ac"}'
+    """
+
+    def __post_init__(self) -> None:
+        if not self.json:
+            self.json = encoded = encode(self.value)
+            if not encoded.isascii():
+                self.json = encoded.decode().encode("ascii", "persistconn.json")
+
+    @classmethod
+    def of_json(cls, json: bytes) -> Payload:
+        """A payload of JSON that is ready. It must be ASCII and is embedded as it is.
+
+        >>> Payload.of_json(b'{"a": 1}').json
+        b'{"a": 1}'
+        """
+        if not json.isascii():
+            raise ValueError("JSON for the wire must be ASCII; escape other characters as \\uXXXX")
+        return cls(msgspec.Raw(json), json)
+
+
 class Post(msgspec.Struct, eq=False, gc=False, frozen=True):
     """A payload at its position in a topic."""
 
     position: int
-    payload: Payload
+    payload: Encoded
     exclude: frozenset[str] | None
     size: int
     """Of the payload's JSON and this, in bytes."""

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from ..settings import Settings
 from .intervals import Intervals, overlaps, visible, with_span
-from .post import POST_OVERHEAD, Payload, Post
+from .post import POST_OVERHEAD, Encoded, Payload, Post
 from .topic import Reader, Topic, connection, groups_of
 
 __all__ = ["LOST_OVERHEAD", "Batch", "TopicStatistics", "Topics"]
@@ -249,7 +249,7 @@ class Topics:
             return None
         return self.post(topic, payload, now, frozenset(exclude) if exclude else None)
 
-    def post(self, topic: Topic, payload: Payload, now: float, exclude: frozenset[str] | None = None) -> Post:
+    def post(self, topic: Topic, payload: Encoded, now: float, exclude: frozenset[str] | None = None) -> Post:
         """The same for a topic that has readers."""
         self.head = head = self.head + 1
         size = len(payload.json) + POST_OVERHEAD

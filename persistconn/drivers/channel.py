@@ -56,30 +56,32 @@ class Channel(Lifetime):
 
     def data_received(self, data: bytes) -> None:
         """Bytes came."""
+        if self.hear(data):
+            self._host.pump()
+
+    def hear(self, data: bytes) -> bool:
+        """Bytes came. True: `host.pump` is due, once for all that came together."""
         frames = self._frames
         if frames is None:
-            if self._stage == OPEN and self._feed(data):
-                self._host.pump()
-            return
+            return self._stage == OPEN and self._feed(data)
         messages = frames.receive(data)
         if frames.odd:
-            self._odd_frames(frames, messages)
-            return
+            return self._odd_frames(frames, messages)
         exchange = self._exchange
-        if messages and exchange is not None:
-            host = self._host
-            host.receive(exchange, messages)  # type: ignore[arg-type]  # whole messages: else it would be odd
-            if exchange.paused:
-                self._steer()
-            host.pump()
+        if not messages or exchange is None:
+            return False
+        self._host.receive(exchange, messages)  # type: ignore[arg-type]  # whole messages: else it would be odd
+        if exchange.paused:
+            self._steer()
+        return True
 
-    def _odd_frames(self, frames: WebSocket, events: Sequence[Any]) -> None:
+    def _odd_frames(self, frames: WebSocket, events: Sequence[Any]) -> bool:
         """There were control frames among them, or the last."""
         self.http.take_over(frames)
-        if self._deal_and_reply(events, self.http.data_to_send()):
-            self._settle()
-            if events:
-                self._host.pump()
+        if not self._deal_and_reply(events, self.http.data_to_send()):
+            return False
+        self._settle()
+        return bool(events)
 
     def eof_received(self) -> bool:
         """The peer sends no more. True: keep the socket, an answer is still being made; else finish and close."""

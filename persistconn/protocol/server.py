@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ..bus.post import Payload
+from ..bus.post import Encoded, Payload
 from ..bus.topic import connection, group
 from ..bus.topics import Topics, TopicStatistics
 from ..errors import ConfigurationError, LocalProtocolError
@@ -226,7 +226,7 @@ class ServerEndpoint:
         elif not exchange.ended and exchange.session is not None and exchange.session.exchange is exchange:
             self._delivery.reply(exchange.session, Message(payload.json, text=True))
 
-    def send(self, connection_id: str, payload: Payload, now: float) -> bool | None:
+    def send(self, connection_id: str, payload: Encoded, now: float) -> bool | None:
         """Post to one connection. False: it is more than `send_high_water` behind, and a Drained will follow.
 
         None: there is no such connection, or it has ended; that is no error.

@@ -59,14 +59,18 @@ class Poller:
     def serve_ready(self) -> None:
         """Read every socket that has something, once, and give it to its channel."""
         find = self._channels.get
+        told: EpollChannel | None = None
         for descriptor, _ in self._epoll.poll(0, AT_ONCE):
             channel = find(descriptor)
             if channel is not None:  # else one that came before has paused or closed it
                 try:
-                    channel.readable()
+                    if channel.readable():
+                        told = channel
                 except Exception:
                     logger.exception("an error in the server; the connection it happened on is closed")
                     channel.cut()
+        if told is not None:
+            told.pump()
 
     def bury(self, channel: EpollChannel) -> None:
         """Its socket is closed: tell it so, soon."""
@@ -117,22 +121,26 @@ class EpollChannel(Channel):
         self._watched = False
         self.resume_reading()
 
-    def readable(self) -> None:
-        """The poller says that there is something to read."""
+    def readable(self) -> bool:
+        """The poller says that there is something to read. True: the host has to be pumped."""
         try:
             data = self._socket.recv(READ)
         except BlockingIOError:
-            return
+            return False
         except OSError:
             self._close()  # reset by the peer
-            return
+            return False
         if data:
-            self.data_received(data)
-            return
+            return self.hear(data)
         self._heard_all = True
         self.pause_reading()
         if not self.eof_received():
             self.finish(linger=False)
+        return False
+
+    def pump(self) -> None:
+        """Let the host deal with what all channels have heard."""
+        self._host.pump()
 
     def write(self, data: bytes) -> bool:
         """See Channel."""
