@@ -24,7 +24,7 @@ from ..wire.classic_answers import (
     started,
     text_answer,
 )
-from ..wire.dialect import beneath, classify
+from ..wire.dialect import beneath
 from ..wire.http import End, Head, RawHeaders, Request
 from ..wire.origin import OriginRule
 from ..wire.tokens import GroupsToken, Tokens, new_connection_id
@@ -118,10 +118,7 @@ class Reception:
             found = self._by_path.get(path) or self._by_path.get(path[: path.rfind("/")])
         if found is None:
             found = next((route for route in self._routes if beneath(route.path, request) is not None), None)
-        # Where one dialect alone is spoken it knows how to refuse what is not its own.
-        if found is None or len(found.dialects) == 1 or classify(found.path, request, found.dialects) is not None:
-            return found
-        return None
+        return found
 
     def open(self, exchange: Exchange, admission: Admission) -> None:
         """Answer a request, or let its exchange carry a session."""

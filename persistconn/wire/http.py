@@ -259,11 +259,6 @@ class Message(msgspec.Struct, eq=False, gc=False):
     """What `to_wire` has made."""
 
     @property
-    def is_text(self) -> bool:
-        """It goes as a text message."""
-        return self.text or isinstance(self.data, str)
-
-    @property
     def frame(self) -> bytes:
         """The whole frame, as a server sends it."""
         return self.wire or self.to_wire()

@@ -177,6 +177,44 @@ def test_the_budget_counts_what_is_remembered_of_dropped_posts() -> None:
     assert topics.bytes <= 60 * POST_OVERHEAD
 
 
+def test_a_post_larger_than_the_budget_stays_alone() -> None:
+    topics = Topics(Settings(ring_messages=32, total_ring_bytes=4 * POST_OVERHEAD))
+    reader = topics.reader("ann")
+    topics.subscribe(reader, "g")
+    fill(topics, "g", 2)
+    topics.publish("g", Payload("x" * 1_000), 0.0)
+    assert values(topics, reader) == ["x" * 1_000]
+    assert topics.pull(reader).missed is None
+
+
+def test_under_the_budget_the_places_of_dropped_posts_go_first() -> None:
+    size = POST_OVERHEAD + len(b"40")
+    topics = Topics(Settings(ring_messages=32, total_ring_bytes=41 * size))
+    reader = topics.reader("ann")
+    topics.subscribe(reader, "g")
+    topics.subscribe(reader, "h")
+    fill(topics, "g", 41)  # nine are dropped, and counted
+    assert topics.pull(reader).missed == 9
+    for number in range(9):
+        topics.publish("h", Payload(number), 0.0)
+    assert topics.pull(reader).missed is None
+    assert len(topics.pull(reader).posts) == 41
+
+
+def test_who_was_excluded_is_known_as_long_as_a_loss_can_be_counted() -> None:
+    topics = Topics(SMALL)
+    reader, other = topics.reader("ann"), topics.reader("bob")
+    topics.subscribe(reader, "g")
+    topics.subscribe(other, "g")
+    for _ in range(32 * 24):
+        topics.publish("g", Payload(1), 0.0, exclude=["ann"])
+    assert topics.pull(other).missed is None
+    other.position = 32 * 23 - 60
+    assert (topics.pull(other).missed, topics.pull(reader).missed) == (53, None)
+    reader.position = other.position
+    assert topics.pull(reader).missed == 0
+
+
 def test_age_empties_rings_and_forgets_topics() -> None:
     topics = Topics(Settings(ring_messages=32, ring_age=10))
     reader = topics.reader("ann")

@@ -25,7 +25,7 @@ from persistconn.protocol import (
 )
 from persistconn.wire.http import Chunk, End, Head, Message, Ping
 
-from .talk import ALL, KEY, LP, SSE, STREAMS, WS, Client, Talk
+from .talk import ALL, FF, KEY, LP, SSE, STREAMS, WS, Client, Talk
 
 
 @pytest.fixture(params=ALL)
@@ -538,6 +538,23 @@ def test_a_group_too_many_is_an_error_that_names_the_limit() -> None:
     with pytest.raises(LocalProtocolError, match="max_groups"):
         talk.endpoint.join(client.id, "b", talk.now)
     assert talk.endpoint.statistics().reactions == {"max_groups": 1}
+
+
+def test_a_sender_whose_client_keeps_up_never_waits() -> None:
+    talk = Talk()
+    client = Client(talk).start()
+    for number in range(600):  # more than twice send_high_water
+        talk.now += 0.01
+        assert talk.endpoint.send(client.id, Payload(number), talk.now) is True
+        talk.drain()
+    assert client.take() == list(range(600))
+
+
+def test_two_forever_frames_get_the_same_script() -> None:
+    talk = Talk()
+    clients = [Client(talk, FF).start() for _ in range(2)]
+    talk.broadcast("to all")
+    assert [client.take() for client in clients] == [["to all"], ["to all"]]
 
 
 def test_ids_that_nobody_has_are_no_error() -> None:
