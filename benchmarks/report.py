@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from .contenders import FLOORS, Contender
 from .lines import LINES, Point, Verdict
@@ -105,7 +106,8 @@ class Report:
         told: dict[str, str] = {}
         for source in sources:
             found = json.loads(source.read_text())
-            told.update(found["about"])
+            for name, text in found["about"].items():  # of several runs: what any of them says, once
+                told[name] = ", ".join(dict.fromkeys([*told.get(name, text).split(", "), *text.split(", ")]))
             tables.update({table["name"]: Table(**table) for table in found["tables"]})
         return cls(told, list(tables.values()))
 
@@ -193,18 +195,18 @@ def put(text: str, into: Path, name: str) -> None:
     into.write_text(f"{before}{begin}\n{text}\n\n{end}{after}")
 
 
-def _bars(axis: object, table: Table) -> None:
+def _bars(axis: Any, table: Table) -> None:
     names = sorted(table.results, key=lambda one: -(table.value(one) or 0))
     colours = [
         "#1f7a68" if n.startswith("persistconn") else "#55524a" if n.startswith("raw") else "#b9b4a6" for n in names
     ]
-    axis.barh(names, [table.value(name) for name in names], color=colours)  # type: ignore[attr-defined]
-    axis.set_title(f"{table.name}: {table.unit}", loc="left", fontsize=10)  # type: ignore[attr-defined]
-    axis.tick_params(labelsize=8)  # type: ignore[attr-defined]
-    axis.spines[["top", "right"]].set_visible(False)  # type: ignore[attr-defined]
+    axis.barh(names, [table.value(name) for name in names], color=colours)
+    axis.set_title(f"{table.name}: {table.unit}", loc="left", fontsize=10)
+    axis.tick_params(labelsize=8)
+    axis.spines[["top", "right"]].set_visible(False)
 
 
-def _growth(axis: object, tables: Sequence[Table]) -> None:
+def _growth(axis: Any, tables: Sequence[Table]) -> None:
     found: dict[str, list[tuple[int, float]]] = {}
     for table in tables:
         if table.name.startswith("broadcast to "):
@@ -214,22 +216,22 @@ def _growth(axis: object, tables: Sequence[Table]) -> None:
     shown = {name: sorted(points) for name, points in found.items() if len(points) > 2}
     for name, points in shown.items():
         style = "o-" if name.startswith("persistconn") else "s--" if name.startswith("raw") else "."
-        axis.plot(*zip(*points, strict=True), style, label=name, markersize=4)  # type: ignore[attr-defined]
-    axis.set_xlabel("readers of a broadcast")  # type: ignore[attr-defined]
-    axis.set_ylabel("server CPU µs per delivered message")  # type: ignore[attr-defined]
-    axis.set_yscale("log")  # type: ignore[attr-defined]
+        axis.plot(*zip(*points, strict=True), style, label=name, markersize=4)
+    axis.set_xlabel("readers of a broadcast")
+    axis.set_ylabel("server CPU µs per delivered message")
+    axis.set_yscale("log")
     ticks = (5, 10, 20, 50, 100, 200)
-    axis.set_yticks(ticks, labels=ticks)  # type: ignore[attr-defined]
-    axis.minorticks_off()  # type: ignore[attr-defined]
+    axis.set_yticks(ticks, labels=ticks)
+    axis.minorticks_off()
     if shown:
-        axis.legend(fontsize=8)  # type: ignore[attr-defined]
-    axis.spines[["top", "right"]].set_visible(False)  # type: ignore[attr-defined]
+        axis.legend(fontsize=8)
+    axis.spines[["top", "right"]].set_visible(False)
 
 
-def _store(figure: object, target: Path) -> None:
-    figure.tight_layout()  # type: ignore[attr-defined]
+def _store(figure: Any, target: Path) -> None:
+    figure.tight_layout()
     for kind in ("svg", "png"):
-        figure.savefig(target.with_suffix(f".{kind}"))  # type: ignore[attr-defined]
+        figure.savefig(target.with_suffix(f".{kind}"))
 
 
 def _aligned(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

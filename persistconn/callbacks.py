@@ -238,10 +238,8 @@ class Callbacks:
                 await self._call(on_received, connection, data)
         except BaseException as error:
             failure = self._failed(event, error)
-        if failure is not None:
+        if self._tasks is not None:
             self._endpoint.complete(event, self._stage.clock(), error=failure)
-        elif self._tasks is not None:
-            self._endpoint.complete(event, self._stage.clock())
 
     async def _tell(self, event: AppEvent) -> None:
         """Tell the application of anything but a message."""

@@ -179,11 +179,10 @@ class Host:
                         endpoint.sent(done, self.clock())
                         done = []
                     output = poll()
-                kind = type(output)
-                if kind is Transmit:
-                    self._transmit(output.exchanges, output.pieces, done)  # type: ignore[union-attr]
-                elif kind is Wait:
-                    self._wait(output.until)  # type: ignore[union-attr]
+                if type(output) is Transmit:
+                    self._transmit(output.exchanges, output.pieces, done)
+                elif type(output) is Wait:
+                    self._wait(output.until)
                     break
                 elif isinstance(output, Resume):
                     output.exchange.context.resume()

@@ -122,11 +122,6 @@ class Topics:
             self._forget_lost(own)
             self._forget_if_idle(own)
 
-    def find(self, name: str) -> Topic | None:
-        """The topic, if anybody reads it."""
-        topic = self._topics.get(name)
-        return topic if topic is not None and topic.readers else None
-
     def readers(self, name: str) -> Collection[Reader]:
         """Who reads `name` now."""
         topic = self._topics.get(name)

@@ -244,7 +244,7 @@ class Delivery:
                 continue
             framing = exchange.framing
             payloads = self._topics.fit_together(topic, posts) if exchange.idle else None
-            if payloads is None or not (framing.streaming or self._answers_alike(exchange)):
+            if payloads is None or not (framing.streaming or self._answers_alike(exchange, framing)):
                 self._hold(session, exchange)
                 continue
             exchange.idle = False
@@ -301,7 +301,7 @@ class Delivery:
                 framing = exchange.framing
                 lane = lanes.setdefault(framing, [])
             if not framing.streaming:
-                if not self._answers_alike(exchange):
+                if not self._answers_alike(exchange, framing):
                     self._hold(session, exchange)
                     continue
                 self._answered(session, exchange, released)
@@ -312,9 +312,9 @@ class Delivery:
         if payloads is not None:
             self._send_lanes(lanes, payloads)
 
-    def _answers_alike(self, exchange: Exchange) -> bool:
+    def _answers_alike(self, exchange: Exchange, framing: Framing) -> bool:
         """The answer to this poll would be the same, from its head on, as to others."""
-        return exchange.head is exchange.framing.head and not self._settings.long_poll_delay  # type: ignore[union-attr]
+        return exchange.head is framing.head and not self._settings.long_poll_delay
 
     def _answered(self, session: Session, exchange: Exchange, released: list[Session]) -> None:
         """One envelope is the whole answer to a poll: nobody is on the line after it."""

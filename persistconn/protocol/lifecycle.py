@@ -201,17 +201,8 @@ class Lifecycle:
         if session.app is App.UNBORN:
             self.begin(session, session.request)
         id = session.id
-        for data in messages:
-            if data == KEEP_ALIVE and exchange.duplex:
-                continue
-            event = Received(id, data, exchange)
-            if session.event is None:
-                session.event = event
-                self._delivery.events.append(event)
-            elif session.inbox is None:
-                session.inbox = deque((event,))
-            else:
-                session.inbox.append(event)
+        said = [Received(id, data, exchange) for data in messages if data != KEEP_ALIVE or not exchange.duplex]
+        self._queue(session, *said)
         if session.inbox is not None and self.is_full(session):
             exchange.paused = True
             self.reactions["inbox_messages"] += 1
@@ -232,14 +223,15 @@ class Lifecycle:
         event = Reconnected(session.id, session.route, session.request, recovered, missed, adopted)
         self._queue(session, event)
 
-    def _queue(self, session: Session, event: AppEvent) -> None:
-        if session.event is None:
-            session.event = event
-            self._delivery.events.append(event)
-        elif session.inbox is None:
-            session.inbox = deque((event,))
-        else:
-            session.inbox.append(event)
+    def _queue(self, session: Session, *events: AppEvent) -> None:
+        for event in events:
+            if session.event is None:
+                session.event = event
+                self._delivery.events.append(event)
+            elif session.inbox is None:
+                session.inbox = deque((event,))
+            else:
+                session.inbox.append(event)
 
     def completed(self, event: AppEvent) -> Session:
         """The application has dealt with `event`; the next one follows. Gives the session, dead perhaps."""

@@ -133,9 +133,8 @@ def batch_not_in_one_order(patch: pytest.MonkeyPatch) -> None:
 
 @_planted("silent loss")
 def gap_not_reported(patch: pytest.MonkeyPatch) -> None:
-    def queue(original: Any, self: Any, session: Any, event: Any) -> None:
-        if not isinstance(event, Gap):
-            original(self, session, event)
+    def queue(original: Any, self: Any, session: Any, *events: Any) -> None:
+        original(self, session, *(event for event in events if not isinstance(event, Gap)))
 
     _wrap(patch, Lifecycle, "_queue", queue)
 
