@@ -263,9 +263,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.plots:
         report.plot(options.plots)
     if options.into:
-        if options.plots:
-            folder = Path(os.path.relpath(options.plots, options.into.parent)).as_posix()
-            text += f"\n\n![Growth with the number of readers]({folder}/growth.svg)"
         put(text, options.into, "results")
     elif options.text:
         print(*(table.text() for table in report.tables), report.judgement(), sep="\n")
