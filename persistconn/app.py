@@ -16,7 +16,7 @@ import anyio.lowlevel
 
 from .callbacks import call
 from .connection import PersistentConnection, Redirect, Refusal
-from .errors import ConfigurationError, PersistconnError
+from .errors import ConfigurationError, PersistconnError, RemoteProtocolError
 from .host import Host
 from .protocol.reception import ADMITTED, Admission, Route
 from .protocol.server import EndpointStatistics, ServerEndpoint
@@ -93,6 +93,8 @@ class App:
         self._routes: list[Route] = []
         self._asks: set[str] = set()
         """Paths of routes that have code to be awaited before the endpoint sees a request."""
+        self._subscribes: set[str] = set()
+        """Paths of routes that choose topics for newcomers."""
         self._pages: dict[str, tuple[Piece, ...]] = {}
         self._token: anyio.lowlevel.EventLoopToken | None = None
         self._thread: int | None = None
@@ -116,9 +118,10 @@ class App:
         self._routes.append(route)
         self._connections[route.path] = connection
         connection._route = route.path
-        for hook in ("authorize", "on_negotiate"):  # of its class, or given to the instance
+        hooks = {"authorize": self._asks, "on_negotiate": self._asks, "subscriptions": self._subscribes}
+        for hook, paths in hooks.items():  # of its class, or given to the instance
             if getattr(getattr(connection, hook), "__func__", None) is not getattr(PersistentConnection, hook):
-                self._asks.add(route.path)
+                paths.add(route.path)
 
     def add_page(self, path: str, body: bytes, content_type: str, headers: Mapping[str, str] | None = None) -> None:
         """Answer GET and HEAD of exactly `path` with `body`: a page to begin with, a script, an icon."""
@@ -135,7 +138,7 @@ class App:
         """Run the app's tasks on this event loop; one loop at a time. Servers do this for you."""
         if self._host is not None:
             raise PersistconnError("the app is running already: one App serves one event loop")
-        host = Host(self._endpoint(), self._connections, self._admit, self._is_open, self._answer_page)
+        host = Host(self._endpoint(), self._connections, self._admit, self._admit_nowait, self._answer_page)
         if self.secret_keys is None:
             _logger.warning("no secret_keys: tokens die with this process, and clients cannot come back after it")
         for connection in self._connections.values():
@@ -175,16 +178,18 @@ class App:
             allowed_origins=self._allowed_origins,
         )
 
-    def _is_open(self, request: Request) -> bool:
-        """No code of the user has to be awaited for this request."""
-        if not self._asks and self._authenticate is None:
-            return True
+    def _admit_nowait(self, request: Request) -> Admission | None:
+        """What the application thinks of a request; None: code of the user has to be awaited for that."""
+        if not self._asks and not self._subscribes and self._authenticate is None:
+            return ADMITTED
         if self._answer_page(request) is not None:
-            return True
+            return ADMITTED
         if self._authenticate is not None:
-            return False
+            return None
         route = self._host.endpoint.route_of(request) if self._host is not None else None
-        return route is None or route.path not in self._asks
+        if route is None:
+            return ADMITTED
+        return None if route.path in self._asks else self._choose_topics(route, request)
 
     async def _admit(self, request: Request) -> tuple[Request, Admission]:
         route = self._host.endpoint.route_of(request) if self._host is not None else None
@@ -197,13 +202,23 @@ class App:
             if not await call(owner.authorize, request):
                 return request, Admission(status=401 if request.user is None else 403)
             if request.path.rstrip("/").lower().endswith("/negotiate"):
-                return request, _admission(await call(owner.on_negotiate, request))
+                admission = _admission(await call(owner.on_negotiate, request))
+                if admission is not ADMITTED:
+                    return request, admission
         except BaseException as error:
             if ends_this_task(error):
                 raise
-            _logger.exception("authenticating or authorizing %r failed", request)
-            return request, Admission(status=500)
-        return request, ADMITTED
+            return request, _failed(request, error)
+        return request, self._choose_topics(route, request)
+
+    def _choose_topics(self, route: Route, request: Request) -> Admission:
+        if route.path not in self._subscribes:
+            return ADMITTED
+        try:
+            topics = self._connections[route.path].subscriptions(request)
+        except Exception as error:
+            return _failed(request, error)
+        return Admission(topics=topics)
 
     def _answer_page(self, request: Request) -> tuple[Piece, ...] | None:
         page = self._pages.get(request.path.removeprefix(request.root_path))
@@ -226,3 +241,11 @@ def _admission(answer: Redirect | Refusal | None) -> Admission:
             return Admission(error=answer.message)
         case _:
             return ADMITTED
+
+
+def _failed(request: Request, error: BaseException) -> Admission:
+    """What was asked about this request has failed: on purpose, or not."""
+    if isinstance(error, RemoteProtocolError):
+        return Admission(error.status, str(error))
+    _logger.error("authenticating or authorizing %r failed", request, exc_info=error)
+    return Admission(status=500)

@@ -19,8 +19,9 @@ import anyio
 import anyio.lowlevel
 import anyio.to_thread
 
-from .connection import Connection, Outlet, PersistentConnection
-from .errors import ConnectionClosed, PersistconnError
+from .connection import Connection, PersistentConnection
+from .errors import ConnectionClosed, PersistconnError, RemoteProtocolError
+from .outlet import Outlet
 from .protocol.outputs import AppEvent, Connected, Disconnected, Gap, Received, Reconnected, Rejoining
 from .protocol.server import ServerEndpoint
 from .tasks import Parking, Tasks, ends_this_task
@@ -70,11 +71,17 @@ class Lifetime:
 class _Lead:
     """One task that runs callbacks: the leader, or a follower that was."""
 
-    __slots__ = ("parked", "parking", "resting", "waited")
+    __slots__ = ("cancel", "cancelled", "event", "parked", "parking", "resting", "waited")
 
     def __init__(self, parking: Parking) -> None:
         self.parking = parking
         """Where it waits for events."""
+        self.event: AppEvent | None = None
+        """What it is dealing with."""
+        self.cancel: Callable[[], None] | None = None
+        """Cancels the task."""
+        self.cancelled = False
+        """It was: this callback is its last."""
         self.resting = False
         """It is the task itself that waits, for more events, and not a callback."""
         self.parked = False
@@ -107,6 +114,8 @@ class Callbacks:
         """What each leader begins with: a context variable that a callback sets is not seen by the next one."""
         self._empty: anyio.Event | None = None
         """Made when somebody waits for the last connection to be told of its end."""
+        self._waiting: dict[str, _Lead] = {}
+        """The tasks whose callback waits for something, by connection."""
         self._coroutines: set[object] = set()
         """Functions that are known to be coroutine functions: asking costs more than the rest of a call."""
 
@@ -140,8 +149,18 @@ class Callbacks:
             return
         if self._tasks is None:
             raise PersistconnError("the app is not running: use `async with app.running()` or serve it")
-        self._leader = _Lead(self._tasks.parking())
-        self._clean.copy().run(self._tasks.spawn, self._watch, self._leader)
+        leader = self._leader = _Lead(self._tasks.parking())
+        leader.cancel = self._clean.copy().run(self._tasks.spawn, self._watch, leader)
+
+    def desert(self, connection_id: str) -> None:
+        """The connection has ended while one of its messages is being dealt with."""
+        lifetime = self._lifetimes.get(connection_id)
+        if lifetime is not None:
+            lifetime.connection.ended = True
+            lead = self._waiting.get(connection_id)
+            if lead is not None and lead.cancel is not None and lifetime.owner.cancels_received:
+                lead.cancelled = True
+                lead.cancel()
 
     def start_soon(self, connection_id: str, function: Callable[..., Awaitable[object]], *args: Any) -> None:
         """Run a task that ends with the connection."""
@@ -162,7 +181,9 @@ class Callbacks:
             while True:
                 self.running = False
                 if not me.resting:
-                    me.waited = True
+                    if not me.waited and me.event is not None:
+                        me.waited = True
+                        self._waiting[me.event.connection_id] = me
                     if self._leader is me:
                         self._leader = None
                     self._stage.flush()
@@ -183,31 +204,37 @@ class Callbacks:
             self.running = False
             if self._leader is me:
                 self._leader = None
+            if me.waited:
+                self._waits_no_more(me)
             if self._tasks is not None:
                 self._stage.flush()
+
+    def _waits_no_more(self, me: _Lead) -> None:
+        if me.event is not None and self._waiting.get(me.event.connection_id) is me:
+            del self._waiting[me.event.connection_id]
 
     async def _lead(self, me: _Lead) -> None:
         """Deal with events, until somebody else leads when a callback is done."""
         events = self._endpoint.events
         clean = copy_context()
-        event: AppEvent | None = None
         count = 0
         while True:
             while events and count < _EVENTS_AT_ONCE:
                 count += 1
                 me.waited = False
-                event = events.popleft()
-                await (self._receive(event) if type(event) is Received else self._tell(event))
+                me.event = events.popleft()
+                await (self._receive(me.event) if type(me.event) is Received else self._tell(me.event))
                 if me.waited:
-                    if self._tasks is None:
+                    if self._tasks is None or me.cancelled:
                         return  # we are being cancelled, whatever the callback made of it
+                    self._waits_no_more(me)
                     if self._leader is None:
                         self._leader = me
                     elif self._leader is not me:
                         return
                 if copy_context() != clean:
                     return
-            event = None  # a task that rests holds on to nothing
+            me.event = None  # a task that rests holds on to nothing
             count = 0
             self._stage.flush()
             me.resting = True
@@ -223,6 +250,7 @@ class Callbacks:
         lifetime = self._lifetimes[event.connection_id]
         connection, owner = lifetime.connection, lifetime.owner
         failure: BaseException | None = None
+        connection._message = event
         try:
             data: Any = event.data
             if type(data) is str:
@@ -232,14 +260,19 @@ class Callbacks:
             else:
                 connection.text = ""
             on_received = owner.on_received
-            if getattr(on_received, "__func__", None) in self._coroutines:
+            if connection.ended and owner.cancels_received:
+                pass  # nobody waits for it: it is not begun
+            elif getattr(on_received, "__func__", None) in self._coroutines:
                 await on_received(connection, data)
             else:
                 await self._call(on_received, connection, data)
         except BaseException as error:
-            failure = self._failed(event, error)
+            failure = error
+        held, connection._message = connection._message is None, None
         if self._tasks is not None:
-            self._endpoint.complete(event, self._stage.clock(), error=failure)
+            self._endpoint.complete(event, self._stage.clock(), error=failure, hold=held and failure is None)
+        if failure is not None:
+            self._failed(event, failure)
 
     async def _tell(self, event: AppEvent) -> None:
         """Tell the application of anything but a message."""
@@ -248,18 +281,23 @@ class Callbacks:
         try:
             answer = await self._run(event)
         except BaseException as error:
-            failure = self._failed(event, error)
+            failure = error
         if self._tasks is not None:
             self._endpoint.complete(event, self._stage.clock(), answer=answer, error=failure)
             if type(event) is Disconnected:
                 self._lifetimes.pop(event.connection_id).end()
                 self._check_empty()
+        if failure is not None:
+            self._failed(event, failure)
 
-    def _failed(self, event: AppEvent, error: BaseException) -> BaseException:
+    def _failed(self, event: AppEvent, error: BaseException) -> None:
+        """The event is over; its task may be, too."""
         if ends_this_task(error):
             raise error
-        _logger.error("%s of connection %s failed", type(event).__name__, event.connection_id, exc_info=error)
-        return error
+        if isinstance(error, RemoteProtocolError):
+            _logger.warning("a message of connection %s was refused: %s", event.connection_id, error)
+        else:
+            _logger.error("%s of connection %s failed", type(event).__name__, event.connection_id, exc_info=error)
 
     async def _run(self, event: AppEvent) -> Sequence[str] | None:
         lifetime = self._lifetimes.get(event.connection_id)
@@ -283,6 +321,7 @@ class Callbacks:
                 await self._call(owner.on_gap, connection)
             case _:
                 assert isinstance(event, Disconnected)
+                connection.ended = True
                 await self._call(owner.on_disconnected, connection, event.reason)
         return None
 

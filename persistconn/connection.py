@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from threading import get_ident
-from typing import Any, Final, NoReturn, Protocol, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from .bus.post import Encoded, Payload, encode
-from .bus.topic import everyone, group
-from .errors import PersistconnError
-from .protocol.outputs import DisconnectReason
+from .bus.topic import everyone, group, named
+from .errors import PersistconnError, RemoteProtocolError
+from .outlet import Nothing, Outlet, Unmounted
+from .protocol.outputs import DisconnectReason, Received
 from .wire.http import Request
 
 __all__ = [
@@ -18,13 +19,12 @@ __all__ = [
     "Group",
     "Groups",
     "Memberships",
-    "Outlet",
     "PersistentConnection",
     "Redirect",
     "Refusal",
+    "Reply",
 ]
 
-Nothing: TypeAlias = Coroutine[Any, Any, None]
 Who: TypeAlias = "Iterable[str | Connection]"
 
 _TRANSPORTS: Final = {name.lower(): name for name in ("webSockets", "serverSentEvents", "longPolling", "foreverFrame")}
@@ -53,58 +53,6 @@ class Refusal:
     message: str
 
 
-class Outlet(Protocol):
-    """The way out for what users send; the host provides it.
-
-    Each method complains at once when it is called in a thread without the event loop: there a coroutine
-    would be made and dropped in silence.
-    """
-
-    thread: int | None
-    """The thread of the event loop; None when the app is not running."""
-
-    def send(self, ids: Sequence[str], payload: Payload) -> Nothing:
-        """Post to connections; to a single one, wait while it is too far behind. Unknown ids are no error."""
-        ...
-
-    def publish(self, topic: str, payload: Payload, exclude: frozenset[str]) -> Nothing:
-        """Post to a topic; waits for nobody."""
-        ...
-
-    def join(self, connection_id: str, name: str) -> Nothing:
-        """Put a connection into a group of its route."""
-        ...
-
-    def leave(self, connection_id: str, name: str) -> Nothing:
-        """Take it out."""
-        ...
-
-    def close(self, connection_id: str, reason: str, allow_reconnect: bool) -> Nothing:
-        """End a connection, or only its transport."""
-        ...
-
-    async def send_to(self, connection_id: str, payload: Encoded) -> None:
-        """Like `send`, for callers who know that they are in the right `thread`; ConnectionClosed when it has ended."""
-        ...
-
-    def complain(self, what: str) -> NoReturn:
-        """Say why `what` cannot be sent from here."""
-        ...
-
-    def start_soon(self, connection: Connection, function: Callable[..., Awaitable[object]], *args: Any) -> None:
-        """Run a task that ends with the connection."""
-
-
-class _Unmounted:
-    """The outlet of a PersistentConnection that no running App serves."""
-
-    def __getattr__(self, name: str) -> Any:
-        raise PersistconnError(
-            "nothing can be sent: this PersistentConnection is not being served. "
-            "Mount it with app.add_connection(path, it) and serve the app first"
-        )
-
-
 def _payload(data: Any) -> Payload:
     return data if isinstance(data, Payload) else Payload(data)
 
@@ -113,6 +61,32 @@ def _ids(who: Who) -> frozenset[str]:
     if isinstance(who, str | Connection):
         who = (who,)
     return frozenset(one.id if isinstance(one, Connection) else one for one in who)
+
+
+class Reply:
+    """The answer to one message, sent when it is ready: see `Connection.take_reply`."""
+
+    __slots__ = ("_message", "_outlet")
+
+    def __init__(self, outlet: Outlet, message: Received) -> None:
+        self._outlet = outlet
+        self._message = message
+
+    @property
+    def has_body(self) -> bool:
+        """The client waits for the answer to a request of its own; else it is one more WebSocket message."""
+        return not self._message.exchange.duplex
+
+    def send(self, data: Any) -> Nothing:
+        """Answer with `data`: anything msgspec can turn into JSON, or a `Payload`.
+
+        Waits while more than `send_high_water` answers wait for the client. One that has gone gets nothing.
+        """
+        return self._outlet.reply(self._message, _payload(data))
+
+    def refuse(self, error: RemoteProtocolError) -> None:
+        """Answer a request with the status and the text of `error`; on a WebSocket there is nobody to tell."""
+        self._outlet.refuse(self._message, error)
 
 
 class Memberships:
@@ -138,7 +112,11 @@ class Memberships:
 class Connection:
     """One client, as long as it stays connected; it may change its transport many times."""
 
-    __slots__ = ("__weakref__", "_items", "_outlet", "id", "missed", "recovered", "request", "text")
+    # fmt: off
+    __slots__ = (
+        "__weakref__", "_items", "_message", "_outlet", "ended", "id", "missed", "recovered", "request", "text",
+    )
+    # fmt: on
 
     def __init__(self, id: str, request: Request, outlet: Outlet) -> None:
         self.id = id
@@ -151,8 +129,12 @@ class Connection:
         """How many messages were; None when nobody can know."""
         self.text = ""
         """What `on_received` was given, as the client wrote it."""
+        self.ended = False
+        """It is over: what is sent to it raises ConnectionClosed."""
         self._outlet = outlet
         self._items: dict[Any, Any] | None = None
+        self._message: Received | None = None
+        """What `on_received` is dealing with, until its reply is taken."""
 
     @property
     def user(self) -> str | None:
@@ -195,6 +177,21 @@ class Connection:
         json = encode(data)
         return outlet.send_to(self.id, Encoded(data, json) if json.isascii() else Payload(data))
 
+    def take_reply(self) -> Reply:
+        """Answer the message that `on_received` is dealing with yourself, now or after the callback has returned.
+
+        The answer travels apart from what is sent: as a message of its own on a WebSocket, as the body of its `/send`
+        elsewhere, which stays open until then. Clients of hubs expect results so. A callback that fails has answered.
+        """
+        message, self._message = self._message, None
+        if message is None:
+            raise PersistconnError("there is no reply to take: call take_reply() once, within on_received")
+        return Reply(self._outlet, message)
+
+    def count_reaction(self, limit: str) -> None:
+        """Count in `App.statistics().reactions` that this client met a limit, by the name of its setting."""
+        self._outlet.react(limit)
+
     def close(self, reason: str = "", *, allow_reconnect: bool = False) -> Nothing:
         """End the connection: `on_disconnected(aborted)` follows, and clients of 2.4 on see `reason`.
 
@@ -211,18 +208,19 @@ class Connection:
 
 
 class Group:
-    """All connections that joined under one name."""
+    """All connections that joined under one name, or that were subscribed to one topic."""
 
-    __slots__ = ("_name", "_owner")
+    __slots__ = ("_name", "_owner", "_topic")
 
-    def __init__(self, owner: PersistentConnection, name: str) -> None:
+    def __init__(self, owner: PersistentConnection, name: str, topic: Callable[[str, str], str] = group) -> None:
         self._owner = owner
         self._name = name
+        self._topic = topic
 
     def send(self, data: Any, *, exclude: Who = ()) -> Nothing:
         """Send to every member, except to those in `exclude` (ids or connections). Waits for nobody."""
         owner = self._owner
-        return owner._outlet.publish(group(owner._route, self._name), _payload(data), _ids(exclude))
+        return owner._outlet.publish(self._topic(owner._route, self._name), _payload(data), _ids(exclude))
 
 
 class Groups:
@@ -245,6 +243,18 @@ class Groups:
         return self._owner._outlet.leave(connection_id, name)
 
 
+class Topics:
+    """The topics of a PersistentConnection, by name: see `PersistentConnection.subscriptions`."""
+
+    __slots__ = ("_owner",)
+
+    def __init__(self, owner: PersistentConnection) -> None:
+        self._owner = owner
+
+    def __getitem__(self, name: str) -> Group:
+        return Group(self._owner, name, named)
+
+
 class PersistentConnection:
     """Override the callbacks you need; mount one instance per path: its attributes are the shared state.
 
@@ -260,11 +270,13 @@ class PersistentConnection:
     >>> app.add_connection("/echo", Echo())
     """
 
+    cancels_received: bool = False
+    """Cancel an `on_received` that waits when its connection ends. Else it goes on to its end."""
     raw_text: bool = False
     """Give `on_received` always the text; else the JSON value where the whole text is one. (The wire cannot
     tell the text `"123"` from the number 123.)"""
 
-    _outlet: Outlet = _Unmounted()  # pyright: ignore[reportAssignmentType]  # says what to do, whatever is asked of it
+    _outlet: Outlet = Unmounted()  # pyright: ignore[reportAssignmentType]  # says what to do, whatever is asked of it
     _route: str = ""
 
     # Override these -----------------------------------------------------------------------------
@@ -272,6 +284,16 @@ class PersistentConnection:
     async def authorize(self, request: Request) -> bool:
         """Override to decide who may come in; called for every request. False: 401 without a user, 403 with one."""
         return True
+
+    def subscriptions(self, request: Request) -> Sequence[str]:
+        """Override to choose the topics that whoever makes this request will read, from the first moment on.
+
+        What is sent to `self.topics[name]` arrives at all connections that were subscribed when they came. Unlike
+        groups, the server alone decides, no token speaks of them, and nothing can be missed between the connection
+        and a join. Called for every request, so it should be quick; what counts is the request that brings a
+        connection into this process. RemoteProtocolError refuses the request with its status and text.
+        """
+        return ()
 
     async def on_negotiate(self, request: Request) -> Redirect | Refusal | None:
         """Override to send newcomers elsewhere or away. Only clients of protocol 2.0 and later understand it."""
@@ -305,6 +327,11 @@ class PersistentConnection:
     def groups(self) -> Groups:
         """The groups of this route: `self.groups["lobby"].send(data)`."""
         return Groups(self)
+
+    @property
+    def topics(self) -> Topics:
+        """The topics of this route: `self.topics["red"].send(data)`."""
+        return Topics(self)
 
     def broadcast(self, data: Any, *, exclude: Who = ()) -> Nothing:
         """Send to every connection of this route, except to those in `exclude`. Waits for nobody."""

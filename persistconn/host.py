@@ -21,10 +21,10 @@ import anyio.lowlevel
 from .bus.post import Encoded, Payload
 from .callbacks import Callbacks
 from .connection import Connection, PersistentConnection
-from .errors import ConnectionClosed, PersistconnError
+from .errors import ConnectionClosed, PersistconnError, RemoteProtocolError
 from .protocol.exchange import Exchange
-from .protocol.outputs import Abandon, Drained, Resume, Transmit, Wait
-from .protocol.reception import ADMITTED, Admission
+from .protocol.outputs import Abandon, Deserted, Drained, Received, Resume, Transmit, Wait
+from .protocol.reception import Admission
 from .protocol.server import ServerEndpoint
 from .settings import Settings
 from .tasks import Parking, open_tasks
@@ -63,14 +63,14 @@ class Host:
         endpoint: ServerEndpoint,
         routes: Mapping[str, PersistentConnection],
         admit: Callable[[Request], Awaitable[tuple[Request, Admission]]],
-        is_open: Callable[[Request], bool],
+        admit_nowait: Callable[[Request], Admission | None],
         answer_page: Callable[[Request], tuple[Piece, ...] | None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.settings: Settings = endpoint.settings
         self.endpoint = endpoint
         self._admit = admit
-        self._is_open = is_open
+        self._admit_nowait = admit_nowait
         self._answer_page = answer_page
         self.clock = clock
         self._callbacks = Callbacks(routes, self)
@@ -104,9 +104,8 @@ class Host:
 
     def open_nowait(self, request: Request, link: Link, *, pings: bool = False) -> Exchange | None:
         """Take a request for which no code of the user has to be awaited; None: use `open` in a task."""
-        if not self._is_open(request):
-            return None
-        return self._open(request, link, ADMITTED, pings)
+        admission = self._admit_nowait(request)
+        return None if admission is None else self._open(request, link, admission, pings)
 
     async def open(self, request: Request, link: Link, *, pings: bool = False) -> Exchange:
         """Take a request: who makes it, may they, what does the endpoint say."""
@@ -188,6 +187,8 @@ class Host:
                     output.exchange.context.resume()
                 elif isinstance(output, Abandon):
                     output.exchange.context.abandon()
+                elif isinstance(output, Deserted):
+                    self._callbacks.desert(output.connection_id)
                 else:
                     assert isinstance(output, Drained)
                     for waiter in self._waiters.pop(output.connection_id, ()):
@@ -326,6 +327,27 @@ class Host:
     async def _do(self, change: Callable[[str, str, float], None], connection_id: str, name: str) -> None:
         change(connection_id, name, self.clock())
         self._leave()
+
+    def reply(self, message: Received, payload: Encoded) -> Coroutine[Any, Any, None]:
+        """`Reply.send`."""
+        self._in_loop("reply.send")
+        return self._reply(message, payload)
+
+    async def _reply(self, message: Received, payload: Encoded) -> None:
+        if self.endpoint.reply(message, payload, self.clock()):
+            self._leave()
+        else:
+            await self._caught_up(message.connection_id)
+
+    def refuse(self, message: Received, error: RemoteProtocolError) -> None:
+        """`Reply.refuse`."""
+        self._in_loop("reply.refuse")
+        self.endpoint.reply(message, error, self.clock())
+        self._leave()
+
+    def react(self, limit: str) -> None:
+        """`Connection.count_reaction`."""
+        self.endpoint.react(limit)
 
     def start_soon(self, connection: Connection, function: Callable[..., Awaitable[object]], *args: Any) -> None:
         """`connection.start_soon`."""

@@ -25,7 +25,7 @@ LAYERS = (
     ("wire",),
     ("bus",),
     ("protocol",),
-    ("connection", "host", "app", "callbacks", "tasks"),
+    ("connection", "host", "app", "callbacks", "outlet", "tasks"),
     ("drivers",),
     ("client", "sync", "publisher"),
     ("hubs",),

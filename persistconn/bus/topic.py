@@ -9,7 +9,7 @@ from typing import Any, Final
 from .intervals import Intervals, Spans
 from .post import Post
 
-__all__ = ["Reader", "Topic", "connection", "everyone", "group", "groups_of"]
+__all__ = ["Reader", "Topic", "connection", "everyone", "group", "groups_of", "named"]
 
 _PRIVATE: Final = "connection:"
 
@@ -30,6 +30,15 @@ def group(route: str, name: str) -> str:
     'group:/echo\\nlobby'
     """
     return f"group:{route}\n{name}"
+
+
+def named(route: str, name: str) -> str:
+    """The topic of those whom the application has chosen when they came; no token speaks of it.
+
+    >>> named("/chat", "red")
+    'topic:/chat\\nred'
+    """
+    return f"topic:{route}\n{name}"
 
 
 def connection(connection_id: str) -> str:

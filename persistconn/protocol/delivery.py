@@ -19,7 +19,7 @@ from ..errors import LocalProtocolError
 from ..settings import Settings
 from ..wire.classic import format_cursor
 from ..wire.classic_answers import envelope, plain_envelope
-from ..wire.http import End, Head, Piece, Ping, RawHeaders
+from ..wire.http import End, Head, Message, Piece, Ping, RawHeaders
 from ..wire.tokens import Tokens
 from ..wire.transports import Framing
 from .exchange import Exchange
@@ -84,12 +84,13 @@ class Delivery:
             exchange.idle = False
             self.ready[session] = None
 
-    def reply(self, session: Session, piece: Piece) -> None:
-        """A message of its own, outside envelopes, on a duplex transport."""
+    def reply(self, session: Session, message: Message) -> list[Message]:
+        """A message of its own, outside envelopes, on a duplex transport. Gives all that wait."""
         if session.replies is None:
             session.replies = []
-        session.replies.append(piece)
+        session.replies.append(message)
         self.look_at(session)
+        return session.replies
 
     # Exchanges ----------------------------------------------------------------------------------
 
@@ -101,6 +102,7 @@ class Delivery:
         exchange.pings = exchange.pings and framing.duplex
         exchange.head = Head(framing.head.status, framing.head.headers + extra) if extra else framing.head
         session.exchange = exchange
+        session.replies = None  # they answered what came on the transport before
         self.look_at(session)
 
     def answer(self, exchange: Exchange, pieces: tuple[Piece, ...]) -> None:

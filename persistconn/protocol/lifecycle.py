@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import Counter, OrderedDict, deque
 from collections.abc import Sequence
 
-from ..bus.topic import everyone
+from ..bus.topic import everyone, named
 from ..bus.topics import Topics
 from ..errors import LocalProtocolError
 from ..settings import Settings
@@ -20,6 +20,7 @@ from .outputs import (
     Abandon,
     AppEvent,
     Connected,
+    Deserted,
     Disconnected,
     DisconnectReason,
     Drained,
@@ -59,10 +60,14 @@ class Lifecycle:
 
     # Beginnings ---------------------------------------------------------------------------------
 
-    def create(self, id: str, route: str, request: Request, user: str, traits: Traits) -> Session:
-        """A session that reads all there is on its route from now on; nobody is on its line yet."""
+    def create(
+        self, id: str, route: str, request: Request, user: str, traits: Traits, topics: Sequence[str] = ()
+    ) -> Session:
+        """A session that reads all there is on its route and on `topics` from now on; nobody is on its line yet."""
         session = Session(id, self._topics.head, route, request, user, traits)
         self._topics.subscribe(session, everyone(route))
+        for name in topics:
+            self._topics.subscribe(session, named(route, name))
         self.sessions[id] = session
         self._arm_absence(session)
         return session
@@ -163,6 +168,8 @@ class Lifecycle:
         if session.awaited:
             session.awaited = False
             self._delivery.outputs.append(Drained(session.id))
+        if type(session.event) is Received:
+            self._delivery.outputs.append(Deserted(session.id))
         if reason in _REMEMBERED:
             self.remember(session.id, reason)
         self.settle(session)
@@ -296,8 +303,9 @@ class Lifecycle:
 
     def _caught_up(self, session: Session) -> None:
         half = self._settings.send_high_water // 2
-        assert session.own is not None
-        count, size = self._topics.waiting(session, session.own, half + 1)
+        count = size = 0
+        if session.own is not None:  # else it was only replies that waited, and they have been handed out
+            count, size = self._topics.waiting(session, session.own, half + 1)
         if count <= half and size <= self._settings.send_high_water_bytes // 2:
             session.awaited = False
             self._delivery.outputs.append(Drained(session.id))

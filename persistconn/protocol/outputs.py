@@ -1,7 +1,7 @@
 """What `ServerEndpoint.poll` says: what to send, what to tell the application, how long to wait.
 
 Outputs for the network: Transmit, Abandon, Resume. Outputs for the application: the AppEvents, of which
-each must be `complete`d, and Drained. The last output is always Wait.
+each must be `complete`d, Drained and Deserted. The last output is always Wait.
 
 They are msgspec Structs because one or more is made per message: a tenth of what a frozen dataclass costs.
 """
@@ -21,6 +21,7 @@ __all__ = [
     "Abandon",
     "AppEvent",
     "Connected",
+    "Deserted",
     "DisconnectReason",
     "Disconnected",
     "Drained",
@@ -79,7 +80,13 @@ class Wait(Struct, frozen=True):
 
 
 class Drained(Struct, frozen=True):
-    """A connection of which `send` said False has caught up, or has gone: whoever waits may go on."""
+    """A connection of which `send` or `reply` said False has caught up, or has gone: whoever waits may go on."""
+
+    connection_id: str
+
+
+class Deserted(Struct, frozen=True):
+    """A connection has ended while the application deals with a message of it: nobody waits for that any more."""
 
     connection_id: str
 
@@ -139,4 +146,4 @@ class Disconnected(AppEvent, frozen=True, eq=False):
     reason: DisconnectReason
 
 
-Output: TypeAlias = Transmit | Abandon | Resume | Wait | Drained | AppEvent
+Output: TypeAlias = Transmit | Abandon | Resume | Wait | Drained | Deserted | AppEvent

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from ..bus.post import Payload
+from msgspec import Struct
+
+from ..bus.post import Encoded
 from ..bus.topic import groups_of
 from ..bus.topics import Topics
 from ..errors import ConfigurationError, RemoteProtocolError
@@ -25,7 +27,7 @@ from ..wire.classic_answers import (
     text_answer,
 )
 from ..wire.dialect import beneath
-from ..wire.http import End, Head, RawHeaders, Request
+from ..wire.http import End, Head, Piece, RawHeaders, Request
 from ..wire.origin import OriginRule
 from ..wire.tokens import GroupsToken, Tokens, new_connection_id
 from .delivery import Delivery
@@ -37,15 +39,17 @@ from .session import App, Due, Link, Session
 __all__ = ["ADMITTED", "Admission", "Reception", "Route"]
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
+class Admission(Struct, frozen=True):
     """What the application thinks of a request before the endpoint sees it.
 
-    `status` 200 lets it in; 401, 403 or 500 refuse it. `error` and `redirect_url` (with `access_token`) are
+    `status` 200 lets it in; any other refuses it, with a sentence that says why in `reason`. `topics` are read by a
+    connection that this request begins (`bus.topic.named`). `error` and `redirect_url` (with `access_token`) are
     for negotiate: the client's start fails with the text, or it negotiates again over there.
     """
 
     status: int = 200
+    reason: str = ""
+    topics: Sequence[str] = ()
     redirect_url: str | None = None
     access_token: str | None = None
     error: str | None = None
@@ -152,13 +156,13 @@ class Reception:
                 raise
             intent = None
         if intent is None or admission.status != 200:
-            self._delivery.answer(exchange, empty_answer(admission.status, extra))
+            self._delivery.answer(exchange, _refused(admission, extra))
         elif isinstance(intent, Negotiate):
             self._negotiate(exchange, route, intent, admission, extra)
         elif isinstance(intent, Ping):
             self._delivery.answer(exchange, json_answer(pong(), intent.callback, extra))
         else:
-            self._by_token(exchange, route, intent, extra)
+            self._by_token(exchange, route, intent, admission.topics, extra)
 
     def _negotiate(
         self, exchange: Exchange, route: Route, intent: Negotiate, admission: Admission, extra: RawHeaders
@@ -196,7 +200,12 @@ class Reception:
     # Requests with a token ----------------------------------------------------------------------
 
     def _by_token(
-        self, exchange: Exchange, route: Route, intent: Start | Send | Abort | Attach, extra: RawHeaders
+        self,
+        exchange: Exchange,
+        route: Route,
+        intent: Start | Send | Abort | Attach,
+        topics: Sequence[str],
+        extra: RawHeaders,
     ) -> None:
         request = exchange.request
         told = self._tokens.read_connection(route.path, intent.token)
@@ -220,7 +229,7 @@ class Reception:
         if session is None:
             if self._refuses_newcomers(exchange, extra):
                 return
-            session = self._lifecycle.create(id, route.path, request, user, intent.version.traits)
+            session = self._lifecycle.create(id, route.path, request, user, intent.version.traits, topics)
         if isinstance(intent, Send):
             self._send(exchange, session, intent, adopted, extra)
         elif isinstance(intent, Attach):
@@ -280,12 +289,14 @@ class Reception:
         self._lifecycle.receive(session, exchange, (intent.data or "",))
         exchange.paused = False  # a request is whole: there is nothing to stop reading
 
-    def answer_send(self, exchange: Exchange, payload: Payload | None, error: BaseException | None) -> None:
-        """The answer to a `/send`: empty, a reply, or 500 when the application failed."""
+    def answer_send(self, exchange: Exchange, payload: Encoded | None, error: BaseException | None) -> None:
+        """The answer to a `/send`: empty, a reply, what a RemoteProtocolError says, or 500 for any other failure."""
         if exchange.ended:
             return
         extra = exchange.extra
-        if error is not None:
+        if isinstance(error, RemoteProtocolError):
+            self._delivery.answer(exchange, refusal(error, extra))
+        elif error is not None:
             self._delivery.answer(exchange, empty_answer(500, extra))
         elif payload is None:
             self._delivery.answer(exchange, empty_answer(200, extra))
@@ -378,3 +389,9 @@ class Reception:
             session.told = cursor[1]
             return cursor[1]
         return session.position  # between the newest position it was told and our own nothing was for it
+
+
+def _refused(admission: Admission, extra: RawHeaders) -> tuple[Piece, ...]:
+    if admission.reason:
+        return text_answer(admission.status, admission.reason, extra)
+    return empty_answer(admission.status, extra)

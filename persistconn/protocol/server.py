@@ -10,7 +10,7 @@ from typing import Any, Final
 from ..bus.post import Encoded, Payload
 from ..bus.topic import connection, group
 from ..bus.topics import Topics, TopicStatistics
-from ..errors import ConfigurationError, LocalProtocolError
+from ..errors import ConfigurationError, LocalProtocolError, RemoteProtocolError
 from ..settings import Settings
 from ..wire.http import Message, Request
 from ..wire.origin import OriginRule
@@ -214,17 +214,28 @@ class ServerEndpoint:
             if refusal is not None:
                 self._lifecycle.hang_up(session, DisconnectReason.aborted, _CLOSED)
 
-    def reply(self, event: Received, payload: Payload, now: float) -> None:
+    def reply(self, event: Received, answer: Encoded | RemoteProtocolError, now: float) -> bool:
         """Answer a message directly: unwrapped on its WebSocket, or as the body of its `/send`.
 
-        It may come long after `complete`; when the client has gone it is dropped.
+        It may come long after `complete`; when the client has gone it is dropped. An error becomes the status and the
+        text of the answer to a `/send`; on a WebSocket nothing is said. False: more than `send_high_water` replies wait
+        for this client, and a Drained will follow.
         """
         self._at(now)
         exchange = event.exchange
+        session = exchange.session
         if not exchange.duplex:
-            self._reception.answer_send(exchange, payload, None)
-        elif not exchange.ended and exchange.session is not None and exchange.session.exchange is exchange:
-            self._delivery.reply(exchange.session, Message(payload.json, text=True))
+            if isinstance(answer, Encoded):
+                self._reception.answer_send(exchange, answer, None)
+            else:
+                self._reception.answer_send(exchange, None, answer)
+        elif isinstance(answer, Encoded) and not exchange.ended and session is not None and session.exchange is exchange:
+            waiting = self._delivery.reply(session, Message(answer.json, text=True))
+            if len(waiting) > 1:  # else there is no need to count
+                size = sum([len(one.data) for one in waiting])
+                session.awaited |= len(waiting) > self._high_water or size > self._high_water_bytes
+                return not session.awaited
+        return True
 
     def send(self, connection_id: str, payload: Encoded, now: float) -> bool | None:
         """Post to one connection. False: it is more than `send_high_water` behind, and a Drained will follow.
@@ -347,6 +358,10 @@ class ServerEndpoint:
     def route_of(self, request: Request) -> Route | None:
         """The route that would take `request`; None: it would be answered 404."""
         return self._reception.route_of(request)
+
+    def react(self, limit: str) -> None:
+        """Count in the statistics that a limit was met which somebody outside looks after, by its name."""
+        self._lifecycle.reactions[limit] += 1
 
     def is_connected(self, connection_id: str) -> bool:
         """The connection has not ended."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from ..bus.topic import Reader, Topic
 from ..errors import LocalProtocolError
 from ..wire.dialect import Traits
-from ..wire.http import Piece, Request
+from ..wire.http import Message, Request
 from .outputs import AppEvent, DisconnectReason
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ class Session(Reader):
         """The newest position told to the client (-1: none); nothing for it lies between this and `position`."""
         self.exchange: Exchange | None = None
         self.due: int = Due.NOTHING
-        self.replies: list[Piece] | None = None
+        self.replies: list[Message] | None = None
         """Messages that travel outside envelopes."""
         self.farewell = ""
         """The text of a FAREWELL."""

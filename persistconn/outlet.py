@@ -1,0 +1,79 @@
+"""The way out for what users send: what connections ask of the host that serves them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeAlias
+
+from .bus.post import Encoded, Payload
+from .errors import PersistconnError, RemoteProtocolError
+from .protocol.outputs import Received
+
+if TYPE_CHECKING:
+    from .connection import Connection
+
+__all__ = ["Nothing", "Outlet", "Unmounted"]
+
+Nothing: TypeAlias = Coroutine[Any, Any, None]
+
+
+class Outlet(Protocol):
+    """The way out for what users send; the host provides it.
+
+    Each method complains at once when it is called in a thread without the event loop: there a coroutine
+    would be made and dropped in silence.
+    """
+
+    thread: int | None
+    """The thread of the event loop; None when the app is not running."""
+
+    def send(self, ids: Sequence[str], payload: Payload) -> Nothing:
+        """Post to connections; to a single one, wait while it is too far behind. Unknown ids are no error."""
+        ...
+
+    def publish(self, topic: str, payload: Payload, exclude: frozenset[str]) -> Nothing:
+        """Post to a topic; waits for nobody."""
+        ...
+
+    def join(self, connection_id: str, name: str) -> Nothing:
+        """Put a connection into a group of its route."""
+        ...
+
+    def leave(self, connection_id: str, name: str) -> Nothing:
+        """Take it out."""
+        ...
+
+    def close(self, connection_id: str, reason: str, allow_reconnect: bool) -> Nothing:
+        """End a connection, or only its transport."""
+        ...
+
+    async def send_to(self, connection_id: str, payload: Encoded) -> None:
+        """Like `send`, for callers who know that they are in the right `thread`; ConnectionClosed when it has ended."""
+        ...
+
+    def complain(self, what: str) -> NoReturn:
+        """Say why `what` cannot be sent from here."""
+        ...
+
+    def reply(self, message: Received, payload: Encoded) -> Nothing:
+        """Answer one message; wait while too many answers wait for the client."""
+        ...
+
+    def refuse(self, message: Received, error: RemoteProtocolError) -> None:
+        """Answer one message with an error."""
+
+    def react(self, limit: str) -> None:
+        """Count that a limit was met."""
+
+    def start_soon(self, connection: Connection, function: Callable[..., Awaitable[object]], *args: Any) -> None:
+        """Run a task that ends with the connection."""
+
+
+class Unmounted:
+    """The outlet of a PersistentConnection that no running App serves."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise PersistconnError(
+            "nothing can be sent: this PersistentConnection is not being served. "
+            "Mount it with app.add_connection(path, it) and serve the app first"
+        )
