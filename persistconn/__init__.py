@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .connection import PersistentConnection as PersistentConnection
     from .connection import Redirect as Redirect
     from .connection import Refusal as Refusal
+    from .connection import Reply as Reply
     from .drivers.server import serve as serve
     from .errors import ConfigurationError as ConfigurationError
     from .errors import ConnectionClosed as ConnectionClosed
@@ -48,6 +49,7 @@ _HOMES = {
     "Redirect": "connection",
     "Refusal": "connection",
     "RemoteProtocolError": "errors",
+    "Reply": "connection",
     "Request": "wire.http",
     "Settings": "settings",
     "serve": "drivers.server",
@@ -69,6 +71,7 @@ __all__ = [
     "Redirect",
     "Refusal",
     "RemoteProtocolError",
+    "Reply",
     "Request",
     "Settings",
     "__version__",

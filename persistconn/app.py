@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import secrets
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import anyio
 import anyio.from_thread
@@ -18,11 +19,18 @@ from .callbacks import call
 from .connection import PersistentConnection, Redirect, Refusal
 from .errors import ConfigurationError, PersistconnError, RemoteProtocolError
 from .host import Host
+from .page import Body, Page
 from .protocol.reception import ADMITTED, Admission, Route
 from .protocol.server import EndpointStatistics, ServerEndpoint
 from .settings import Settings
 from .tasks import ends_this_task
-from .wire.http import Chunk, End, Head, Piece, Request
+from .wire.http import Piece, Request
+
+if TYPE_CHECKING:
+    from .hubs.clients import HubClients, HubGroups, PageT
+    from .hubs.filters import Filter
+    from .hubs.hub import Hub
+    from .hubs.mount import MountedHubs
 
 __all__ = ["App", "FromThread"]
 
@@ -95,7 +103,8 @@ class App:
         """Paths of routes that have code to be awaited before the endpoint sees a request."""
         self._subscribes: set[str] = set()
         """Paths of routes that choose topics for newcomers."""
-        self._pages: dict[str, tuple[Piece, ...]] = {}
+        self._pages: dict[str, Page] = {}
+        self._hubs: dict[str, MountedHubs] = {}
         self._token: anyio.lowlevel.EventLoopToken | None = None
         self._thread: int | None = None
         self._host: Host | None = None
@@ -120,18 +129,76 @@ class App:
         connection._route = route.path
         hooks = {"authorize": self._asks, "on_negotiate": self._asks, "subscriptions": self._subscribes}
         for hook, paths in hooks.items():  # of its class, or given to the instance
-            if getattr(getattr(connection, hook), "__func__", None) is not getattr(PersistentConnection, hook):
+            given = getattr(connection, hook)
+            if getattr(given, "__func__", None) is not getattr(PersistentConnection, hook):
                 paths.add(route.path)
+                if hook == "subscriptions" and inspect.iscoroutinefunction(given):
+                    self._asks.add(route.path)
 
-    def add_page(self, path: str, body: bytes, content_type: str, headers: Mapping[str, str] | None = None) -> None:
-        """Answer GET and HEAD of exactly `path` with `body`: a page to begin with, a script, an icon."""
+    def add_page(
+        self, path: str, body: bytes | Body, content_type: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        """Answer GET and HEAD of exactly `path` with `body`: a page to begin with, a script, an icon.
+
+        `body` is bytes, or a function that makes them for a request. Browsers ask whether what they have is still
+        good (ETag), and get it again only when it is not.
+        """
         if not path.startswith("/"):
             raise ConfigurationError(f"path is {path!r}: it must begin with /")
-        if not isinstance(body, bytes | bytearray | memoryview):  # at once, and not when somebody asks for it
+        if not callable(body) and not isinstance(body, bytes | bytearray | memoryview):
             raise TypeError(f"body is {type(body).__name__}: it must be bytes; encode it as content_type says")
-        given = {"X-Content-Type-Options": "nosniff", **(headers or {}), "Content-Type": content_type}
-        head = Head(200, tuple((name.encode("latin-1"), value.encode("latin-1")) for name, value in given.items()))
-        self._pages[path] = (head, Chunk(body), End())
+        self._pages[path] = Page(body, content_type, headers or {})
+
+    def add_hubs(
+        self,
+        path: str,
+        *hubs: type[Hub[Any]],
+        factory: Callable[..., Hub[Any]] | None = None,
+        filters: Iterable[Filter] = (),
+        user_id: Callable[[Request], str | None] | None = None,
+        roles: Callable[[Request], Collection[str]] | None = None,
+        javascript: bool = True,
+        dialects: Iterable[str] | None = None,
+    ) -> None:
+        """Mount hub classes at `path`; one connection of a client serves all of them.
+
+        `factory(hub_class)` makes the instances, one per call; without it the class does. `filters` are functions
+        around every call, the first outermost: `async def f(call: HubCall, proceed) -> object`. `user_id(request)`
+        says which user a connection belongs to in `clients.user(…)`, instead of `request.user`; `roles(request)`
+        which roles it has, for `@authorize(roles=…)`. The generated script is at `path/hubs` and `path/js`; without
+        `javascript` it says that it has been disabled.
+
+        Raises ConfigurationError for names that collide and for parameters that cannot be read from JSON.
+        """
+        from .hubs.mount import mount_hubs
+
+        self._hubs[path.rstrip("/")] = mount_hubs(
+            *(self, path.rstrip("/"), hubs),
+            factory=factory,
+            filters=filters,
+            user_id=user_id,
+            roles=roles,
+            javascript=javascript,
+            dialects=dialects,
+        )
+
+    def clients(self, hub: type[Hub[PageT]]) -> HubClients[PageT]:
+        """The clients of a hub, from outside: `await app.clients(MyHub).all.alert_message("hello")`."""
+        return self._mount_of(hub).clients(hub)
+
+    def hub_groups(self, hub: type[Hub[Any]]) -> HubGroups:
+        """The groups of a hub, from outside: `await app.hub_groups(MyHub).join(connection_id, "room")`."""
+        return self._mount_of(hub).groups(hub)
+
+    def hub_scripts(self) -> dict[str, str]:
+        """The generated JavaScript of each mount of hubs, by its path."""
+        return {path: mount.script("") for path, mount in self._hubs.items()}
+
+    def _mount_of(self, hub: type[Hub[Any]]) -> MountedHubs:
+        for mount in self._hubs.values():
+            if mount.has(hub):
+                return mount
+        raise ConfigurationError(f"{hub!r} is not mounted here: app.add_hubs(path, {getattr(hub, '__name__', hub)})")
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Host]:
@@ -189,7 +256,12 @@ class App:
         route = self._host.endpoint.route_of(request) if self._host is not None else None
         if route is None:
             return ADMITTED
-        return None if route.path in self._asks else self._choose_topics(route, request)
+        if route.path in self._asks:
+            return None
+        try:
+            return self._admission(route, request)
+        except Exception as error:
+            return _failed(request, error)
 
     async def _admit(self, request: Request) -> tuple[Request, Admission]:
         route = self._host.endpoint.route_of(request) if self._host is not None else None
@@ -205,24 +277,26 @@ class App:
                 admission = _admission(await call(owner.on_negotiate, request))
                 if admission is not ADMITTED:
                     return request, admission
+            if inspect.iscoroutinefunction(owner.subscriptions):
+                return request, Admission(topics=await owner.subscriptions(request))
+            admission = self._admission(route, request)
         except BaseException as error:
             if ends_this_task(error):
                 raise
             return request, _failed(request, error)
-        return request, self._choose_topics(route, request)
+        return request, admission
 
-    def _choose_topics(self, route: Route, request: Request) -> Admission:
+    def _admission(self, route: Route, request: Request) -> Admission:
         if route.path not in self._subscribes:
             return ADMITTED
-        try:
-            topics = self._connections[route.path].subscriptions(request)
-        except Exception as error:
-            return _failed(request, error)
-        return Admission(topics=topics)
+        topics = self._connections[route.path].subscriptions(request)
+        return Admission(topics=cast(Sequence[str], topics))  # it is not awaitable: we have looked
 
     def _answer_page(self, request: Request) -> tuple[Piece, ...] | None:
         page = self._pages.get(request.path.removeprefix(request.root_path))
-        return page if page is not None and request.method in ("GET", "HEAD") and not request.upgrade else None
+        if page is None or request.method not in ("GET", "HEAD") or request.upgrade:
+            return None
+        return page.answer(request)
 
 
 def _key(key: str | bytes) -> bytes:

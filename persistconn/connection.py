@@ -285,13 +285,14 @@ class PersistentConnection:
         """Override to decide who may come in; called for every request. False: 401 without a user, 403 with one."""
         return True
 
-    def subscriptions(self, request: Request) -> Sequence[str]:
+    def subscriptions(self, request: Request) -> Sequence[str] | Awaitable[Sequence[str]]:
         """Override to choose the topics that whoever makes this request will read, from the first moment on.
 
         What is sent to `self.topics[name]` arrives at all connections that were subscribed when they came. Unlike
         groups, the server alone decides, no token speaks of them, and nothing can be missed between the connection
         and a join. Called for every request, so it should be quick; what counts is the request that brings a
         connection into this process. RemoteProtocolError refuses the request with its status and text.
+        An `async def` is awaited, which costs every request a task.
         """
         return ()
 

@@ -84,7 +84,15 @@ class Settings:
     total_ring_bytes: int = 268_435_456
     """Most bytes kept by all topics together; the oldest messages of all go first."""
     max_parallel_calls: int = 1
-    """Hub methods of one connection that may run at once."""
+    """Hub methods of one connection that may run at once; with 1 they take turns, in order."""
+    max_call_rate: float = 0.0
+    """Calls a second that one client may make, with a second's worth at once; 0 sets no limit. The caller is told."""
+    max_call_arguments: int = 64
+    """Arguments of one call of a hub's method; more is an error to the caller."""
+    max_argument_size: int | None = None
+    """Bytes of one argument's JSON; more is an error to the caller. None: `max_message_size` is limit enough."""
+    max_state_size: int = 4_096
+    """Bytes of the state that a client sends with each call; more fails the call, as on the genuine server."""
 
     # Features -----------------------------------------------------------------------------------
     jsonp: bool = False
@@ -210,6 +218,8 @@ _POSITIVE = (
     "ring_age",
     "total_ring_bytes",
     "max_parallel_calls",
+    "max_call_arguments",
+    "max_state_size",
     "max_head_size",
     "max_headers",
     "max_chunks",
@@ -221,7 +231,7 @@ _POSITIVE = (
     "close_timeout",
     "drain_timeout",
 )
-_NOT_NEGATIVE = ("disconnect_threshold", "long_poll_delay", "max_sockets", "tcp_user_timeout")
+_NOT_NEGATIVE = ("disconnect_threshold", "long_poll_delay", "max_call_rate", "max_sockets", "tcp_user_timeout")
 
 
 @cache

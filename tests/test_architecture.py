@@ -25,7 +25,7 @@ LAYERS = (
     ("wire",),
     ("bus",),
     ("protocol",),
-    ("connection", "host", "app", "callbacks", "outlet", "tasks"),
+    ("connection", "host", "app", "callbacks", "outlet", "page", "tasks"),
     ("drivers",),
     ("client", "sync", "publisher"),
     ("hubs",),
@@ -54,7 +54,9 @@ EXCEPTIONS = frozenset({("persistconn.settings", "os")})
 HTTP_LIBRARIES = frozenset({"h11", "wsproto"})
 HTTP_MODULES = ("persistconn.protocol.http1", "persistconn.protocol.websocket")
 
-SEAMS: frozenset[tuple[str, str]] = frozenset()
+SEAMS: frozenset[tuple[str, str]] = frozenset(
+    ("persistconn.app", f"persistconn.hubs.{room}") for room in ("clients", "filters", "hub", "mount")
+)
 """App puts the rooms together, so its methods may import what is listed here, (module, target), though it lies
 above. Nothing else may, and what nobody uses any more is taken off the list."""
 

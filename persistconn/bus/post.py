@@ -73,15 +73,15 @@ class Payload(Encoded, eq=False, gc=False):
                 self.json = encoded.decode().encode("ascii", "persistconn.json")
 
     @classmethod
-    def of_json(cls, json: bytes) -> Payload:
-        """A payload of JSON that is ready. It must be ASCII and is embedded as it is.
+    def of_json(cls, json: bytes, value: Any = None) -> Payload:
+        """A payload of JSON that is ready, in UTF-8; `value` is what other formats are made of.
 
         >>> Payload.of_json(b'{"a": 1}').json
         b'{"a": 1}'
         """
         if not json.isascii():
-            raise ValueError("JSON for the wire must be ASCII; escape other characters as \\uXXXX")
-        return cls(msgspec.Raw(json), json)
+            json = json.decode().encode("ascii", "persistconn.json")
+        return cls(msgspec.Raw(json) if value is None else value, json)
 
 
 class Post(msgspec.Struct, eq=False, gc=False, frozen=True):

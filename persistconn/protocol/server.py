@@ -229,7 +229,9 @@ class ServerEndpoint:
                 self._reception.answer_send(exchange, answer, None)
             else:
                 self._reception.answer_send(exchange, None, answer)
-        elif isinstance(answer, Encoded) and not exchange.ended and session is not None and session.exchange is exchange:
+        elif (
+            isinstance(answer, Encoded) and not exchange.ended and session is not None and session.exchange is exchange
+        ):
             waiting = self._delivery.reply(session, Message(answer.json, text=True))
             if len(waiting) > 1:  # else there is no need to count
                 size = sum([len(one.data) for one in waiting])

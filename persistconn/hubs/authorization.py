@@ -1,0 +1,83 @@
+"""Who may use a hub: the rules that `@authorize` puts on hubs and methods."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar, overload
+
+from persistconn import ConfigurationError, Request
+
+__all__ = ["Policy", "RolesOf", "Rule", "authorize", "rules_of"]
+
+Policy: TypeAlias = Callable[[Request], "bool | Awaitable[bool]"]
+RolesOf: TypeAlias = Callable[[Request], Collection[str]]
+Guarded = TypeVar("Guarded", bound=Callable[..., Any])
+
+_RULES = "__persistconn_rules__"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What one `@authorize` asks for."""
+
+    roles: frozenset[str] | None = None
+    policy: Policy | None = None
+    calls_only: bool = False
+
+    async def allows(self, request: Request, roles_of: RolesOf | None) -> bool:
+        """Whoever makes this request may."""
+        if request.user is None:
+            return False
+        if self.roles is not None and (roles_of is None or self.roles.isdisjoint(roles_of(request))):
+            return False
+        if self.policy is None:
+            return True
+        allowed = self.policy(request)
+        return bool(await allowed if inspect.isawaitable(allowed) else allowed)
+
+
+@overload
+def authorize(guarded: Guarded, /) -> Guarded: ...
+@overload
+def authorize(
+    *, roles: Iterable[str] | None = None, policy: Policy | None = None, calls_only: bool = False
+) -> Callable[[Guarded], Guarded]: ...
+def authorize(
+    guarded: Guarded | None = None,
+    /,
+    *,
+    roles: Iterable[str] | None = None,
+    policy: Policy | None = None,
+    calls_only: bool = False,
+) -> Guarded | Callable[[Guarded], Guarded]:
+    """Let only authenticated users connect to a hub and call its methods, or call one method.
+
+    `roles`: those who have one of these, says the `roles` function that `add_hubs` was given. `policy`: those whose
+    request it returns True for. `calls_only`, on a hub: anybody may connect and be called, but not call.
+    Several rules must all be met; a hub has those of the hubs it inherits from.
+
+    >>> from persistconn.hubs import Hub, authorize
+    >>> @authorize
+    ... class Accounts(Hub):
+    ...     @authorize(roles=["admin"])
+    ...     async def delete(self, name: str) -> None: ...
+    """
+    if isinstance(roles, str):
+        raise ConfigurationError(f"roles is {roles!r}: it must be a list of names")
+    rule = Rule(None if roles is None else frozenset(roles), policy, calls_only)
+
+    def guard(guarded: Guarded) -> Guarded:
+        if calls_only and not isinstance(guarded, type):
+            raise ConfigurationError(f"calls_only is for hubs, and {guarded.__name__} is a method")
+        setattr(guarded, _RULES, (*vars(guarded).get(_RULES, ()), rule))
+        return guarded
+
+    return guard if guarded is None else guard(guarded)
+
+
+def rules_of(guarded: Any) -> Sequence[Rule]:
+    """The rules of a hub class, inherited ones too, or of a method."""
+    classes = guarded.__mro__ if isinstance(guarded, type) else (guarded,)
+    return [rule for one in classes for rule in vars(one).get(_RULES, ())]

@@ -1,0 +1,268 @@
+"""From the JSON of a call's arguments to what a method is called with: the types of its parameters decide."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeAlias, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import inspect as shapes
+
+from persistconn import ConfigurationError
+
+from .progress import Progress
+
+__all__ = ["BindingError", "Parameter", "Signature"]
+
+Renaming: TypeAlias = Callable[[Any], Any]
+
+_REQUIRED: Final = inspect.Parameter.empty
+
+
+class BindingError(ValueError):
+    """The arguments of a call are not those of the method."""
+
+
+class Parameter:
+    """One parameter of a hub's method, and how to read it."""
+
+    __slots__ = ("_decode", "_rename", "_type", "annotation", "name", "optional")
+
+    def __init__(self, name: str, annotation: Any, *, optional: bool = False) -> None:
+        self.name = name
+        self.annotation = annotation
+        self.optional = optional
+        self._type = annotation
+        self._rename = _renaming(annotation)
+        self._decode = msgspec.json.Decoder(
+            Any if self._rename is not None else annotation, dec_hook=_convert_foreign
+        ).decode
+
+    def read(self, json: msgspec.Raw) -> Any:
+        """The value. Raises BindingError."""
+        try:
+            value = self._decode(json)
+            if self._rename is None:
+                return value
+            return msgspec.convert(self._rename(value), self._type, dec_hook=_convert_foreign, builtin_types=())
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise BindingError(f"{self.name}: {error}") from None
+
+    def __str__(self) -> str:
+        return f"{self.name}:{_written(self.annotation)}"
+
+
+class Signature:
+    """The parameters of a hub's method that come from the client.
+
+    >>> def add(self, a: int, b: int = 1) -> int: ...
+    >>> signature = Signature(add)
+    >>> signature.bind([msgspec.Raw(b"2")]), str(signature)
+    ([2], '(a:int, b:int):int')
+    """
+
+    __slots__ = ("_rest", "least", "most", "parameters", "progress", "returns")
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        hints = _hints(function)
+        self.returns = hints.get("return", Any)
+        self.parameters: list[Parameter] = []
+        self.progress: str | None = None
+        """The parameter that reports progress, which is no client's."""
+        self._rest: Parameter | None = None
+        """What `*args` takes."""
+        for given in list(inspect.signature(function).parameters.values())[1:]:
+            annotation = hints.get(given.name, Any)
+            if annotation is Progress or get_origin(annotation) is Progress:
+                self.progress = given.name
+            elif given.kind is given.VAR_POSITIONAL:
+                self._rest = _parameter(given.name, annotation, optional=True)
+            elif given.kind in (given.POSITIONAL_ONLY, given.POSITIONAL_OR_KEYWORD) and self.progress is None:
+                optional = given.default is not _REQUIRED
+                self.parameters.append(_parameter(given.name, annotation, optional=optional))
+            elif given.default is _REQUIRED and given.kind is not given.VAR_KEYWORD:
+                raise ConfigurationError(
+                    f"parameter {given.name}: arguments come by position, so it must stand before * and Progress, "
+                    "or have a default"
+                )
+        self.least = sum(not one.optional for one in self.parameters)
+        self.most = None if self._rest is not None else len(self.parameters)
+
+    def takes(self, count: int) -> bool:
+        """So many arguments are right."""
+        return self.least <= count and (self.most is None or count <= self.most)
+
+    def bind(self, arguments: Sequence[msgspec.Raw]) -> list[Any]:
+        """What to call the method with. Raises BindingError, which names the parameter."""
+        known = [parameter.read(json) for parameter, json in zip(self.parameters, arguments, strict=False)]
+        if self._rest is not None:
+            known += [self._rest.read(json) for json in arguments[len(self.parameters) :]]
+        return known
+
+    def __str__(self) -> str:
+        return f"({', '.join(map(str, self.parameters))}):{_written(self.returns)}"
+
+
+def _parameter(name: str, annotation: Any, *, optional: bool) -> Parameter:
+    try:
+        return Parameter(name, annotation, optional=optional)
+    except (TypeError, ValueError, NotImplementedError) as error:
+        raise ConfigurationError(f"parameter {name} cannot be read from JSON: {error}") from None
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return get_type_hints(function, include_extras=True)
+    except NameError as error:
+        raise ConfigurationError(
+            f"the types of its parameters cannot be found: {error}; they must be names of the module, at run time"
+        ) from None
+
+
+def _written(annotation: Any) -> str:
+    if annotation is None or annotation is type(None):
+        return "None"
+    if isinstance(annotation, type) and not get_args(annotation):
+        return annotation.__name__
+    return str(annotation).removeprefix("typing.")
+
+
+# Foreign types ----------------------------------------------------------------------------------
+
+
+def _convert_foreign(type: Any, value: Any) -> Any:
+    """Models of pydantic, without importing it."""
+    validate = getattr(type, "model_validate", None)
+    if validate is None:
+        raise NotImplementedError(f"{_written(type)} cannot be made of JSON")
+    return validate(value)
+
+
+# Names of fields --------------------------------------------------------------------------------
+
+
+def _renaming(annotation: Any) -> Renaming | None:
+    """How to spell the names in a decoded value as its type does; None: there is nothing to spell.
+
+    `objId`, `ObjId` and `OBJ_ID` all mean the field `obj_id`: each side keeps the style of its language.
+    """
+    try:
+        return _Spelling().of(shapes.type_info(annotation))
+    except TypeError as error:
+        if annotation is Any:
+            return None
+        raise TypeError(str(error)) from None
+
+
+class _Spelling:
+    """Makes renamings, one per class, however often or recursively it occurs."""
+
+    def __init__(self) -> None:
+        self._classes: dict[Any, _Fields] = {}
+
+    def of(self, shape: shapes.Type) -> Renaming | None:
+        match shape:
+            case shapes.StructType() | shapes.DataclassType() | shapes.TypedDictType():
+                return self._fields(shape)
+            case shapes.CustomType(cls=cls) if hasattr(cls, "model_fields"):
+                return _Fields(dict.fromkeys(_pydantic_names(cls)))
+            case shapes.Metadata(type=inner):
+                return self.of(inner)
+            case shapes.UnionType(types=types):
+                return self._one_of(types)
+            case shapes.DictType(value_type=inner):
+                return _values(self.of(inner))
+            case shapes.TupleType(item_types=inners):
+                renames = [self.of(inner) for inner in inners]
+                return _each(renames) if any(renames) else None
+            case shapes.ListType() | shapes.SetType() | shapes.FrozenSetType() | shapes.VarTupleType():
+                return _items(self.of(shape.item_type))
+            case _:
+                return None
+
+    def _fields(self, shape: shapes.StructType | shapes.DataclassType | shapes.TypedDictType) -> Renaming | None:
+        if isinstance(shape, shapes.StructType) and shape.array_like:
+            return _each([self.of(field.type) for field in shape.fields])
+        found = self._classes.get(shape.cls)
+        if found is None:
+            found = self._classes[shape.cls] = _Fields({})
+            found.learn({field.encode_name: self.of(field.type) for field in shape.fields})
+            if isinstance(shape, shapes.StructType):
+                found.tag = shape.tag_field
+        return found
+
+    def _one_of(self, types: Sequence[shapes.Type]) -> Renaming | None:
+        """Of several Structs the tag decides; else one at the most is an object, one a list."""
+        structs = {one.tag: self.of(one) for one in types if isinstance(one, shapes.StructType) and one.tag is not None}
+        others = [self.of(one) for one in types if not isinstance(one, shapes.StructType)]
+        plain = [self.of(one) for one in types if isinstance(one, shapes.StructType) and one.tag is None]
+        tag = next((one.tag_field for one in types if isinstance(one, shapes.StructType) and one.tag_field), None)
+
+        def rename(value: Any) -> Any:
+            chosen = structs.get(value.get(tag)) if tag is not None and _is_dict(value) else None
+            for one in [chosen] if chosen is not None else [*plain, *others]:
+                value = one(value) if one is not None else value
+            return value
+
+        return rename if structs or any([*others, *plain]) else None
+
+
+class _Fields:
+    """Renames the keys of objects of one class, and what is in them."""
+
+    __slots__ = ("_inner", "_names", "tag")
+
+    def __init__(self, inner: dict[str, Renaming | None]) -> None:
+        self.tag: str | None = None
+        self.learn(inner)
+
+    def learn(self, inner: dict[str, Renaming | None]) -> None:
+        self._inner = inner
+        self._names = {_plain(name): name for name in inner}
+
+    def __call__(self, value: Any) -> Any:
+        if not _is_dict(value):
+            return value
+        spelt: dict[str, Any] = {}
+        for key, one in value.items():
+            name = key if key in self._inner or key == self.tag else self._names.get(_plain(key), key)
+            if name != key and name in value:
+                continue  # the exact spelling is there as well
+            rename = self._inner.get(name)
+            spelt[name] = one if rename is None else rename(one)
+        return spelt
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", "").lower()
+
+
+def _is_dict(value: object) -> bool:
+    return isinstance(value, dict)
+
+
+def _values(rename: Renaming | None) -> Renaming | None:
+    if rename is None:
+        return None
+    return lambda value: {key: rename(one) for key, one in value.items()} if _is_dict(value) else value
+
+
+def _items(rename: Renaming | None) -> Renaming | None:
+    if rename is None:
+        return None
+    return lambda value: [rename(one) for one in value] if isinstance(value, list) else value
+
+
+def _each(renames: Sequence[Renaming | None]) -> Renaming:
+    def rename(value: Any) -> Any:
+        if not isinstance(value, list):
+            return value
+        head = [one if how is None else how(one) for one, how in zip(value, renames, strict=False)]
+        return head + value[len(renames) :]
+
+    return rename
+
+
+def _pydantic_names(model: Any) -> list[str]:
+    return [field.alias or name for name, field in model.model_fields.items()]

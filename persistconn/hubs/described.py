@@ -1,0 +1,155 @@
+"""What a hub class offers: its names, its methods with their signatures, and who may call them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Final
+
+from persistconn import ConfigurationError, RemoteProtocolError
+
+from .authorization import Rule, rules_of
+from .binding import Signature
+from .hub import Hub, name_given_to
+from .names import HubShape, MethodShape, camel_case, spellings
+
+__all__ = ["DescribedHub", "DescribedMethod", "HubTable", "MethodNotFound"]
+
+_OF_EVERY_HUB: Final = frozenset(dir(Hub))
+
+
+class MethodNotFound(LookupError):
+    """A client calls what a hub does not have, in the genuine server's words (classic §8.6)."""
+
+
+class DescribedMethod:
+    """One method that clients may call."""
+
+    __slots__ = ("function", "is_async", "is_stream", "name", "rules", "script_name", "signature", "spellings")
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        given = name_given_to(function)
+        self.name = given or function.__name__
+        self.script_name = given or camel_case(function.__name__)
+        self.spellings = spellings(function.__name__) if given is None else (given.lower(),)
+        self.signature = Signature(function)
+        self.is_stream = inspect.isasyncgenfunction(function)
+        self.is_async = inspect.iscoroutinefunction(function)
+        self.rules: Sequence[Rule] = rules_of(function)
+
+
+class DescribedHub:
+    """A hub class, ready to be called."""
+
+    __slots__ = ("calls_rules", "connect_rules", "hub", "methods", "name", "overrides", "script_name")
+
+    def __init__(self, hub: type[Hub[Any]]) -> None:
+        self.hub = hub
+        given = name_given_to(hub)
+        self.name = given or hub.__name__
+        self.script_name = given or camel_case(hub.__name__)
+        if not self.name or "." in self.name:
+            raise ConfigurationError(f"The hub name '{self.name}' is invalid.")
+        rules = rules_of(hub)
+        self.connect_rules = [rule for rule in rules if not rule.calls_only]
+        self.calls_rules = rules
+        self.methods: dict[str, list[DescribedMethod]] = {}
+        """By spelling, in lower case."""
+        for function in _callable_methods(hub):
+            self._add(function)
+        moments = ("on_connected", "on_reconnected", "on_disconnected", "on_rejoining_groups")
+        self.overrides = frozenset(name for name in moments if getattr(hub, name) is not getattr(Hub, name))
+        """The moments in a connection's life that it wants to hear of."""
+
+    def _add(self, function: Callable[..., Any]) -> None:
+        try:
+            method = DescribedMethod(function)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{self.hub.__name__}.{function.__name__}: {error}") from None
+        for spelling in method.spellings:
+            others = self.methods.setdefault(spelling, [])
+            for other in others:
+                if other.name != method.name or _overlap(other.signature, method.signature):
+                    raise ConfigurationError(
+                        f"{self.hub.__name__}: clients cannot tell {other.function.__name__} and {function.__name__} "
+                        f"apart, as both are called {spelling!r}: rename one, give one another @method_name, or let "
+                        "them take different numbers of arguments under one @method_name"
+                    )
+            others.append(method)
+
+    def find(self, name: str, count: int) -> DescribedMethod:
+        """The method of this name, in any case, that takes so many arguments. Raises MethodNotFound."""
+        candidates = self.methods.get(name.lower(), ())
+        for method in candidates:
+            if method.signature.takes(count):
+                return method
+        problem = f"'{name}' method could not be resolved."
+        if not candidates:
+            raise MethodNotFound(f"{problem} No method found with that name.")
+        lines = "".join(f"\n{method.name}{method.signature}" for method in candidates)
+        raise MethodNotFound(f"{problem} Potential candidates are: {lines}")
+
+    @property
+    def shape(self) -> HubShape:
+        """What the generated script says of it."""
+        methods: dict[str, DescribedMethod] = {}
+        for overloads in self.methods.values():
+            simplest = min(overloads, key=lambda one: len(one.signature.parameters))
+            methods[simplest.name] = simplest
+        return HubShape(
+            self.name,
+            self.script_name,
+            tuple(
+                MethodShape(
+                    one.script_name, one.script_name, tuple(camel_case(p.name) for p in one.signature.parameters)
+                )
+                for one in sorted(methods.values(), key=lambda one: one.script_name)
+            ),
+        )
+
+
+def _callable_methods(hub: type[Hub[Any]]) -> Iterator[Callable[..., Any]]:
+    """Public instance methods, inherited ones included, but nothing that every hub or object has."""
+    for name in dir(hub):
+        if name.startswith("_") or name in _OF_EVERY_HUB:
+            continue
+        function = inspect.getattr_static(hub, name)
+        if inspect.isfunction(function):
+            yield function
+
+
+def _overlap(one: Signature, other: Signature) -> bool:
+    most = min(count for count in (one.most, other.most, 1_000_000) if count is not None)
+    return max(one.least, other.least) <= most
+
+
+class HubTable:
+    """The hubs of one mount."""
+
+    def __init__(self, hubs: Iterable[type[Hub[Any]]]) -> None:
+        self.hubs: dict[str, DescribedHub] = {}
+        """By name, in lower case, in the order they were given."""
+        for hub in hubs:
+            given: object = hub
+            if not (isinstance(given, type) and issubclass(given, Hub)):
+                raise ConfigurationError(f"{given!r} is no subclass of Hub: give hub classes, not instances")
+            described = DescribedHub(hub)
+            if described.name.lower() in self.hubs:
+                raise ConfigurationError(
+                    f"two hubs are called {described.name!r}, whatever the case: give one a @hub_name"
+                )
+            self.hubs[described.name.lower()] = described
+        if not self.hubs:
+            raise ConfigurationError("add_hubs needs at least one hub class")
+
+    def find(self, name: str) -> DescribedHub:
+        """The hub of this name, in any case. RemoteProtocolError (status 500, as the genuine server) if there is none."""
+        hub = self.hubs.get(name.lower())
+        if hub is None:
+            raise RemoteProtocolError(f"'{name}' Hub could not be resolved.", status=500)
+        return hub
+
+    def of(self, hub: type[Hub[Any]]) -> DescribedHub | None:
+        """What is known about a class; None if it is not one of these."""
+        return next((described for described in self.hubs.values() if described.hub is hub), None)

@@ -1,0 +1,46 @@
+"""What an app answers at a path of its own: a page to begin with, a script, an icon."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+from typing import TypeAlias
+
+from .wire.http import Chunk, End, Head, Piece, Request
+
+__all__ = ["Body", "Page"]
+
+Body: TypeAlias = Callable[[Request], bytes]
+
+
+class Page:
+    """A body and its headers, with an ETag (RFC 9110 §8.8.3)."""
+
+    __slots__ = ("_body", "_headers", "_made", "_maker")
+
+    def __init__(self, body: bytes | Body, content_type: str, headers: Mapping[str, str]) -> None:
+        self._maker = body if callable(body) else None
+        self._body = b"" if callable(body) else bytes(body)
+        given = {
+            "X-Content-Type-Options": "nosniff",
+            "Cache-Control": "no-cache",
+            **headers,
+            "Content-Type": content_type,
+        }
+        self._headers = tuple((name.encode("latin-1"), value.encode("latin-1")) for name, value in given.items())
+        self._made: tuple[bytes, str, tuple[Piece, ...]] | None = None
+        """The newest body, its tag and its answer."""
+
+    def answer(self, request: Request) -> tuple[Piece, ...]:
+        """The page, or 304 when the client has it already."""
+        body = self._body if self._maker is None else self._maker(request)
+        if self._made is None or self._made[0] != body:
+            tag = f'"{sha256(body).hexdigest()[:32]}"'
+            head = Head(200, (*self._headers, (b"ETag", tag.encode())))
+            self._made = (body, tag, (head, Chunk(body), End()))
+        _, tag, whole = self._made
+        known = request.headers.get("if-none-match", "")
+        if known and (known.strip() == "*" or tag in [one.strip().removeprefix("W/") for one in known.split(",")]):
+            kept = tuple(pair for pair in self._headers if pair[0] != b"Content-Type")
+            return (Head(304, (*kept, (b"ETag", tag.encode()))), End())
+        return whole

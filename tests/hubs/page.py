@@ -1,0 +1,207 @@
+"""A client of hubs in the same process: requests go into a channel, without a socket, and what comes out is read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import quote
+
+import anyio
+import anyio.lowlevel
+
+from persistconn import App
+from persistconn.drivers.channel import Channel
+from persistconn.drivers.state import ServerState
+
+UPGRADE = (
+    "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13",
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+)  # fmt: skip
+
+
+class Line(Channel):
+    """A channel over nothing."""
+
+    __slots__ = ("blocked", "written")
+
+    def __init__(self, state: ServerState) -> None:
+        super().__init__(state, client=("192.0.2.1", 1000))
+        self.written = b""
+        self.blocked = False
+        """The peer takes nothing."""
+
+    def write(self, data: bytes) -> bool:
+        self.written += data
+        return not self.blocked
+
+    def unwritten(self) -> int:
+        return 0
+
+    def finish(self, *, linger: bool) -> None:
+        self.connection_lost()
+
+    def cut(self) -> None:
+        self.connection_lost()
+
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        pass
+
+    def take(self) -> bytes:
+        written, self.written = self.written, b""
+        return written
+
+
+async def settle(rounds: int = 30) -> None:
+    """Let everything happen that can."""
+    for _ in range(rounds):
+        await anyio.lowlevel.checkpoint()
+
+
+def http(target: str, *headers: str, method: str = "GET", body: bytes = b"") -> bytes:
+    lines = [f"{method} {target} HTTP/1.1", "Host: example.org", *headers]
+    if body:
+        lines += ["Content-Type: application/x-www-form-urlencoded", f"Content-Length: {len(body)}"]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def frame(text: str | bytes, mask: bytes = b"\x01\x02\x03\x04") -> bytes:
+    data = text.encode() if isinstance(text, str) else text
+    masked = bytes(byte ^ mask[at % 4] for at, byte in enumerate(data))
+    size = bytes((0x80 | len(data),)) if len(data) < 126 else b"\xfe" + len(data).to_bytes(2, "big")
+    return b"\x81" + size + mask + masked
+
+
+def frames(data: bytes) -> list[Any]:
+    """The texts in a server's frames, as values."""
+    found: list[Any] = []
+    while data:
+        size, start = data[1], 2
+        if size == 126:
+            size, start = int.from_bytes(data[2:4], "big"), 4
+        elif size == 127:
+            size, start = int.from_bytes(data[2:10], "big"), 10
+        payload, data = data[start : start + size], data[start + size :]
+        found.append(json.loads(payload))
+    return found
+
+
+class Page:
+    """One client, over WebSocket or (`transport="longPolling"`) by requests."""
+
+    def __init__(
+        self, state: ServerState, path: str, hubs: list[str], transport: str, headers: tuple[str, ...]
+    ) -> None:
+        self.state = state
+        self.path = path
+        self.transport = transport
+        self.headers = headers
+        self.names = quote(json.dumps([{"name": name} for name in hubs]))
+        self.line = Line(state)
+        self.query = ""
+        self.id = ""
+        self.envelopes: list[Any] = []
+        self.answers: dict[str, Any] = {}
+        self._count = 0
+
+    async def ask(self, target: str, *headers: str, method: str = "GET", body: bytes = b"") -> tuple[int, bytes]:
+        """One request on a connection of its own: status and body."""
+        line = Line(self.state)
+        line.data_received(http(target, *self.headers, *headers, method=method, body=body))
+        await settle()
+        head, _, content = line.take().partition(b"\r\n\r\n")
+        return int(head.split()[1]), content
+
+    async def negotiate(self) -> tuple[int, bytes]:
+        return await self.ask(f"{self.path}/negotiate?clientProtocol=2.1&connectionData={self.names}")
+
+    async def start(self) -> Page:
+        status, body = await self.negotiate()
+        assert status == 200, body
+        told = json.loads(body)
+        self.id = told["ConnectionId"]
+        self.query = (
+            f"transport={self.transport}&clientProtocol=2.1&connectionToken={quote(told['ConnectionToken'])}"
+            f"&connectionData={self.names}"
+        )
+        upgrade = UPGRADE if self.transport == "webSockets" else ()
+        self.line.data_received(http(f"{self.path}/connect?{self.query}", *self.headers, *upgrade))
+        await settle()
+        _, _, rest = self.line.take().partition(b"\r\n\r\n")
+        if self.transport == "webSockets":
+            self.envelopes += frames(rest)
+        status, body = await self.ask(f"{self.path}/start?{self.query}")
+        assert status == 200, (status, body)
+        return self
+
+    def say(self, text: str | bytes) -> None:
+        """A WebSocket message."""
+        self.line.data_received(frame(text))
+
+    async def listen(self) -> None:
+        """Sort what has come: answers, and envelopes of messages."""
+        await settle()
+        for said in frames(self.line.take()):
+            if "M" in said and "C" in said:
+                self.envelopes.append(said)
+            elif said:
+                self.answers[said["I"]] = said
+
+    async def call(self, hub: str, method: str, *arguments: Any, state: Any = None) -> Any:
+        """Call a method; gives the whole answer, or None."""
+        id = str(self._count)
+        self._count += 1
+        said = {"H": hub, "M": method, "A": list(arguments), "I": int(id)}
+        if state is not None:
+            said["S"] = state
+        if self.transport == "webSockets":
+            self.say(json.dumps(said))
+            await self.listen()
+            return self.answers.get(id)
+        body = b"data=" + quote(json.dumps(said)).encode()
+        status, content = await self.ask(f"{self.path}/send?{self.query}", method="POST", body=body)
+        return json.loads(content) if status == 200 else (status, content.decode())
+
+    async def heard(self) -> list[Any]:
+        """The messages that have come, and none of them twice."""
+        await self.listen()
+        messages = [message for envelope in self.envelopes for message in envelope["M"]]
+        self.envelopes = []
+        return messages
+
+    def leave(self) -> None:
+        """The line is cut; nobody comes back."""
+        self.line.connection_lost()
+
+    async def stop(self) -> None:
+        """As a page does."""
+        self.line.connection_lost()
+        await self.ask(f"{self.path}/abort?{self.query}", method="POST")
+
+
+class House:
+    """An app that runs."""
+
+    def __init__(self, app: App, state: ServerState) -> None:
+        self.app = app
+        self.state = state
+
+    async def page(
+        self, *hubs: str, path: str = "/signalr", transport: str = "webSockets", headers: tuple[str, ...] = ()
+    ) -> Page:
+        """A started client that names these hubs."""
+        return await Page(self.state, path, list(hubs), transport, headers).start()
+
+    def visitor(self, *hubs: str, path: str = "/signalr", headers: tuple[str, ...] = ()) -> Page:
+        """A client that has asked for nothing yet."""
+        return Page(self.state, path, list(hubs), "webSockets", headers)
+
+
+@asynccontextmanager
+async def house(app: App) -> AsyncIterator[House]:
+    async with app.running() as host:
+        yield House(app, ServerState(host))
