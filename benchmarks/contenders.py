@@ -15,6 +15,7 @@ from .dial import (
     classic_http,
     classic_stream,
     engineio_http,
+    hubs,
     plain,
     raw_http,
     socketio,
@@ -41,6 +42,12 @@ _AIOSIGNALR = {
 }
 
 
+_HUBS = {
+    "echo": Wire(hubs, '{"H":"bench","M":"echo","A":["', '"],"I":1}'),
+    "broadcast": Wire(hubs, '{"H":"bench","M":"broadcast","A":["', '"]}'),
+}
+
+
 @dataclass(frozen=True)
 class Contender:
     """One server in its natural best set-up."""
@@ -60,6 +67,7 @@ def _ours(loop: str) -> Iterable[Contender]:
     needs = () if loop == "asyncio" else (loop,)
     stream = {"broadcast": Wire(classic_stream, '"', '"', trigger=classic)}
     yield Contender(f"persistconn-{loop}", ("ours", loop), _CLASSIC, needs=needs, extra=loop)
+    yield Contender(f"persistconn-hubs-{loop}", ("ours", loop), _HUBS, needs=needs, extra=loop)
     yield Contender(f"persistconn-sse-{loop}", ("ours", loop), stream, needs=needs, extra=loop)
     yield Contender(f"persistconn-longpolling-{loop}", ("ours", loop), {}, classic_http, needs=needs, extra=loop)
 

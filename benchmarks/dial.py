@@ -24,6 +24,7 @@ __all__ = [
     "classic_stream",
     "connect",
     "engineio_http",
+    "hubs",
     "plain",
     "raw_http",
     "socketio",
@@ -109,10 +110,10 @@ def plain(port: int, room: str, asking: Asking) -> socket.socket:
     return _upgraded(port, f"/{room.partition('?')[0]}")[0]
 
 
-def classic(port: int, room: str, asking: Asking, transport: str = "webSockets") -> socket.socket:
+def classic(port: int, room: str, asking: Asking, transport: str = "webSockets", data: str = "") -> socket.socket:
     """A classic SignalR connection: negotiate, connect, start."""
     route, _, group = room.partition("/")
-    query = _classic_query(route, transport, asking)
+    query = _classic_query(route, transport, asking, data)
     if group:
         query += f"&group={group.replace('?', '&')}"  # as with the clients' `qs`: a part of every request
     if transport == "webSockets":
@@ -129,6 +130,11 @@ def classic(port: int, room: str, asking: Asking, transport: str = "webSockets")
 def classic_stream(port: int, room: str, asking: Asking) -> socket.socket:
     """The same over server-sent events."""
     return classic(port, room, asking, "serverSentEvents")
+
+
+def hubs(port: int, room: str, asking: Asking) -> socket.socket:
+    """A classic SignalR connection that uses a hub."""
+    return classic(port, "hubs", asking, data='[{"name":"bench"}]')
 
 
 def socketio(port: int, room: str, asking: Asking) -> socket.socket:
@@ -209,9 +215,10 @@ def engineio_http(port: int, room: str, filler: str, asking: Asking) -> HttpClie
     return HttpClient(_request("POST", target, port, body), _request("GET", target, port))
 
 
-def _classic_query(route: str, transport: str, asking: Asking) -> str:
-    answer = json.loads(asking("GET", f"/{route}/negotiate?clientProtocol=2.1"))
-    return f"transport={transport}&clientProtocol=2.1&connectionToken={quote(answer['ConnectionToken'])}"
+def _classic_query(route: str, transport: str, asking: Asking, data: str = "") -> str:
+    asked = "clientProtocol=2.1" + (f"&connectionData={quote(data)}" if data else "")
+    answer = json.loads(asking("GET", f"/{route}/negotiate?{asked}"))
+    return f"transport={transport}&{asked}&connectionToken={quote(answer['ConnectionToken'])}"
 
 
 def _request(method: str, target: str, port: int, body: str = "") -> str:

@@ -76,6 +76,7 @@ def _lines() -> Iterator[Line]:
     for loop in LOOPS:
         yield from _broadcasts(loop, f"persistconn-{loop}")
         yield from _echoes(loop, f"persistconn-{loop}")
+        yield from _hubs(loop, f"persistconn-{loop}", f"persistconn-hubs-{loop}")
         yield from _resources(loop, f"persistconn-{loop}")
         yield from _requests(loop, f"persistconn-longpolling-{loop}")
 
@@ -98,6 +99,13 @@ def _broadcasts(loop: str, ours: str) -> Iterator[Line]:
     for others in ("1,000", "10,000"):
         beside = Point(f"a group of 5 beside {others} other groups", ours)
         yield Line(f"growth: a group beside {others} others, {loop}, to alone", beside, 1.15, alone)
+
+
+def _hubs(loop: str, ours: str, hubs: str) -> Iterator[Line]:
+    for scenario in ECHOES:
+        yield Line(f"{scenario}, {loop}, a hub's to ours", Point(scenario, hubs), 1.6, Point(scenario, ours))
+    scenario = "broadcast to 1,000"
+    yield Line(f"{scenario}, {loop}, a hub's to ours", Point(scenario, hubs), 1.05, Point(scenario, ours))
 
 
 def _echoes(loop: str, ours: str) -> Iterator[Line]:

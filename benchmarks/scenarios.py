@@ -151,7 +151,7 @@ class Collections(Scenario):
 
     def can_say(self, contender: Contender) -> bool:
         """Only our server tells."""
-        return contender.command[0] == "ours" and "echo" in contender.wires
+        return contender.command[0] == "ours" and {"echo", "group"} <= contender.wires.keys()
 
     def run(self, run: Run) -> Figures:
         """See Scenario."""

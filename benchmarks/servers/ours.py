@@ -1,4 +1,4 @@
-"""persistconn, through its public API: `/echo`, `/broadcast`, `/group?group=NAME&others=COUNT`, `/collections`."""
+"""persistconn, through its public API: `/echo`, `/broadcast`, `/group?group=NAME&others=COUNT`, `/collections`, `/hubs`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 
 from persistconn import App, Connection, PersistentConnection, serve
+from persistconn.hubs import Hub
 
 full_collections = 0
 
@@ -47,6 +48,16 @@ class Group(PersistentConnection):
         await self.groups[connection.request.query["group"]].send(data)
 
 
+class Bench(Hub):
+    """The same as calls: the answer to one is its result, and `all` is whoever named this hub."""
+
+    async def echo(self, text: str) -> str:
+        return text
+
+    async def broadcast(self, text: str) -> None:
+        await self.clients.all.said(text)
+
+
 class Collections(PersistentConnection):
     """Tells how many full garbage collections there have been."""
 
@@ -59,6 +70,7 @@ async def main() -> None:
     routes = {"echo": Echo, "sink": Sink, "broadcast": Broadcast, "group": Group, "collections": Collections}
     for name, kind in routes.items():
         app.add_connection(f"/{name}", kind())
+    app.add_hubs("/hubs", Bench)
     gc.callbacks.append(count)
     async with anyio.create_task_group() as tasks:
         server = await tasks.start(partial(serve, app, port=0, access_log=False, backlog=8192))
