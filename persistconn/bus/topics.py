@@ -149,6 +149,8 @@ class Topics:
     def pull(self, reader: Reader) -> Batch:
         """What `reader` has not seen, oldest first, as much as one envelope may hold. Changes nothing."""
         position = reader.position
+        if position == self.head:
+            return Batch([], position, 0)
         posts: list[Post] = []
         missed: int | None = 0
         sources = 0

@@ -88,7 +88,9 @@ class Delivery:
         """A message of its own, outside envelopes, on a duplex transport. Gives all that wait."""
         if session.replies is None:
             session.replies = []
+            session.replies_bytes = 0
         session.replies.append(message)
+        session.replies_bytes += len(message.data)
         self.look_at(session)
         return session.replies
 

@@ -233,9 +233,9 @@ class ServerEndpoint:
             isinstance(answer, Encoded) and not exchange.ended and session is not None and session.exchange is exchange
         ):
             waiting = self._delivery.reply(session, Message(answer.json, text=True))
-            if len(waiting) > 1:  # else there is no need to count
-                size = sum([len(one.data) for one in waiting])
-                session.awaited |= len(waiting) > self._high_water or size > self._high_water_bytes
+            if len(waiting) > 1:  # one alone may be as large as it likes
+                if len(waiting) > self._high_water or session.replies_bytes > self._high_water_bytes:
+                    session.awaited = True
                 return not session.awaited
         return True
 

@@ -139,6 +139,7 @@ class Session(Reader):
         "own",
         "reason",
         "replies",
+        "replies_bytes",
         "request",
         "route",
         "starts",
@@ -168,6 +169,7 @@ class Session(Reader):
         self.due: int = Due.NOTHING
         self.replies: list[Message] | None = None
         """Messages that travel outside envelopes."""
+        self.replies_bytes = 0
         self.farewell = ""
         """The text of a FAREWELL."""
         self.own: Topic | None = None

@@ -49,9 +49,13 @@ def test_ready_json_is_embedded_as_it_is() -> None:
     assert Payload([payload.value]).json == b'[{"a":  1}]'
 
 
-def test_ready_json_must_be_ascii() -> None:
-    with pytest.raises(ValueError, match="ASCII"):
-        Payload.of_json('"é"'.encode())
+def test_ready_json_becomes_ascii() -> None:
+    assert Payload.of_json('"é😀"'.encode()).json == b'"\\u00e9\\ud83d\\ude00"'
+
+
+def test_ready_json_may_bring_its_value_for_other_formats() -> None:
+    payload = Payload.of_json(b"[1]", (1,))
+    assert payload.encoded("repr", lambda value: repr(value).encode()) == b"(1,)"
 
 
 def test_another_format_is_made_once() -> None:
