@@ -1,4 +1,4 @@
-"""persistconn, through its public API: `/echo`, `/broadcast`, `/group?group=NAME&others=COUNT`, `/collections`, `/hubs`."""
+"""persistconn, through its public API: `/echo`, `/broadcast`, `/group?group=NAME&others=COUNT`, `/hubs` and more."""
 
 from __future__ import annotations
 

@@ -144,7 +144,7 @@ class HubTable:
             raise ConfigurationError("add_hubs needs at least one hub class")
 
     def find(self, name: str) -> DescribedHub:
-        """The hub of this name, in any case. RemoteProtocolError (status 500, as the genuine server) if there is none."""
+        """The hub of this name, in any case. RemoteProtocolError (status 500, as over there) if there is none."""
         hub = self.hubs.get(name.lower())
         if hub is None:
             raise RemoteProtocolError(f"'{name}' Hub could not be resolved.", status=500)
