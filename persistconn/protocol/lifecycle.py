@@ -37,6 +37,8 @@ __all__ = ["Lifecycle"]
 
 _REMEMBERED = (DisconnectReason.closed, DisconnectReason.aborted, DisconnectReason.slow)
 """Ends after which a late request does not revive the connection."""
+_BEATS = 10
+"""Connections get their signs of life in so many portions."""
 
 
 class Lifecycle:
@@ -57,6 +59,7 @@ class Lifecycle:
         self._delivery = delivery
         pulses = [settings.write_deadline] if settings.keep_alive is None else [settings.keep_alive]
         self._pulse = min([*pulses, settings.write_deadline])
+        self._beat_apart = self._pulse / _BEATS
 
     # Beginnings ---------------------------------------------------------------------------------
 
@@ -105,7 +108,7 @@ class Lifecycle:
         session.streams = framing.streaming
         exchange.paused = framing.duplex and self.is_full(session)
         now = self._delivery.now
-        self.timers.arm(session, "pulse", now + self._pulse)
+        self._arm_pulse(session)
         if not framing.streaming or self._settings.keep_alive is None:
             self.timers.arm(session, "poll", now + self._settings.connection_timeout)
 
@@ -334,6 +337,14 @@ class Lifecycle:
                 self.renew_groups(session)
         self._beat(pulses)
 
+    def _arm_pulse(self, session: Session) -> None:
+        """Its first pulse comes a little early, with that of all who are due in the same tenth of a period.
+
+        What is sent to thousands of sleeping peers one by one wakes each of them up for a single message.
+        """
+        apart = self._beat_apart
+        self.timers.arm(session, "pulse", (self._delivery.now + self._pulse) // apart * apart)
+
     def _beat(self, sessions: list[Session]) -> None:
         alive: list[Session] = []
         now = self._delivery.now
@@ -341,7 +352,7 @@ class Lifecycle:
             exchange = session.exchange
             if exchange is None or session.link is not Link.ATTACHED:
                 continue
-            self.timers.arm(session, "pulse", now + self._pulse)
+            self._arm_pulse(session)
             self._topics.trim(session)
             if exchange.in_flight:
                 if exchange.in_flight == 1:
