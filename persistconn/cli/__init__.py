@@ -11,7 +11,11 @@ from persistconn import __version__
 
 __all__ = ["main"]
 
-COMMANDS: Final = {"demo": "persistconn.cli.demo", "serve": "persistconn.cli.serve"}
+COMMANDS: Final = {
+    "demo": "persistconn.cli.demo",
+    "hubs": "persistconn.cli.hubs",
+    "serve": "persistconn.cli.serve",
+}
 """Where each subcommand is; the module has it under the same name."""
 
 
@@ -33,5 +37,6 @@ class _LazyGroup(click.Group):
 def main() -> None:
     """Persistent connections that speak SignalR's wire.
 
-    `persistconn demo` shows a chat; `persistconn serve MODULE:APP` serves an app of yours.
+    `persistconn demo` shows a chat; `persistconn serve MODULE:APP` serves an app of yours;
+    `persistconn hubs MODULE:APP` writes the script for its hubs.
     """

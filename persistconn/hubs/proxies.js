@@ -36,7 +36,6 @@
     // Comes before the first createHubProxy. That has the library add a `starting` handler of its own, which tells
     // the server the hubs with callbacks: they have to be bound by then.
     connection.starting(function () {
-      $.each(made, unbind);
       $.each(made, bind);
       connection._registerSubscribedHubs();
     });
