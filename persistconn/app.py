@@ -17,7 +17,7 @@ import anyio.lowlevel
 from .callbacks import call
 from .connection import PersistentConnection, Redirect, Refusal
 from .errors import ConfigurationError, PersistconnError
-from .host import Host
+from .host import Host, page_for
 from .protocol.reception import ADMITTED, Admission, Route
 from .protocol.server import EndpointStatistics, ServerEndpoint
 from .settings import Settings
@@ -135,7 +135,8 @@ class App:
         """Run the app's tasks on this event loop; one loop at a time. Servers do this for you."""
         if self._host is not None:
             raise PersistconnError("the app is running already: one App serves one event loop")
-        host = Host(self._endpoint(), self._connections, self._admit, self._is_open, self._answer_page)
+        asks = bool(self._asks) or self._authenticate is not None
+        host = Host(self._endpoint(), self._connections, self._admit, self._is_open if asks else None, self._pages)
         if self.secret_keys is None:
             _logger.warning("no secret_keys: tokens die with this process, and clients cannot come back after it")
         for connection in self._connections.values():
@@ -177,9 +178,7 @@ class App:
 
     def _is_open(self, request: Request) -> bool:
         """No code of the user has to be awaited for this request."""
-        if not self._asks and self._authenticate is None:
-            return True
-        if self._answer_page(request) is not None:
+        if page_for(request, self._pages) is not None:
             return True
         if self._authenticate is not None:
             return False
@@ -204,10 +203,6 @@ class App:
             _logger.exception("authenticating or authorizing %r failed", request)
             return request, Admission(status=500)
         return request, ADMITTED
-
-    def _answer_page(self, request: Request) -> tuple[Piece, ...] | None:
-        page = self._pages.get(request.path.removeprefix(request.root_path))
-        return page if page is not None and request.method in ("GET", "HEAD") and not request.upgrade else None
 
 
 def _key(key: str | bytes) -> bytes:

@@ -30,7 +30,7 @@ from .settings import Settings
 from .tasks import Parking, open_tasks
 from .wire.http import Piece, Request
 
-__all__ = ["Host", "Link"]
+__all__ = ["Host", "Link", "page_for"]
 
 _logger = logging.getLogger("persistconn.host")
 
@@ -55,23 +55,32 @@ class Link(Protocol):
         """Read on."""
 
 
+def page_for(request: Request, pages: Mapping[str, tuple[Piece, ...]]) -> tuple[Piece, ...] | None:
+    """The answer to a GET or HEAD of exactly the path of a page."""
+    page = pages.get(request.path.removeprefix(request.root_path))
+    return page if page is not None and request.method in ("GET", "HEAD") and not request.upgrade else None
+
+
 class Host:
-    """One endpoint, its routes, its tasks. Made by `App`."""
+    """One endpoint, its routes, its tasks. Made by `App`.
+
+    `is_open` says whether a request needs no `admit`, which awaits code of the user; None: none does.
+    """
 
     def __init__(
         self,
         endpoint: ServerEndpoint,
         routes: Mapping[str, PersistentConnection],
         admit: Callable[[Request], Awaitable[tuple[Request, Admission]]],
-        is_open: Callable[[Request], bool],
-        answer_page: Callable[[Request], tuple[Piece, ...] | None],
+        is_open: Callable[[Request], bool] | None,
+        pages: Mapping[str, tuple[Piece, ...]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.settings: Settings = endpoint.settings
         self.endpoint = endpoint
         self._admit = admit
         self._is_open = is_open
-        self._answer_page = answer_page
+        self._pages = pages
         self.clock = clock
         self._callbacks = Callbacks(routes, self)
         self.thread: int | None = None
@@ -103,26 +112,29 @@ class Host:
     # What drivers tell --------------------------------------------------------------------------
 
     def open_nowait(self, request: Request, link: Link, *, pings: bool = False) -> Exchange | None:
-        """Take a request for which no code of the user has to be awaited; None: use `open` in a task."""
-        if not self._is_open(request):
+        """Take a request for which no code of the user has to be awaited; None: use `open` in a task.
+
+        `pump` follows after the last of those that came together.
+        """
+        if self._is_open is not None and not self._is_open(request):
             return None
         return self._open(request, link, ADMITTED, pings)
 
     async def open(self, request: Request, link: Link, *, pings: bool = False) -> Exchange:
         """Take a request: who makes it, may they, what does the endpoint say."""
         request, admission = await self._admit(request)
-        return self._open(request, link, admission, pings)
+        exchange = self._open(request, link, admission, pings)
+        self.pump()
+        return exchange
 
     def _open(self, request: Request, link: Link, admission: Admission, pings: bool) -> Exchange:
-        page = self._answer_page(request)
+        page = page_for(request, self._pages) if self._pages else None
         if page is not None:
             exchange = Exchange(request, link)
             exchange.ended = True
             link.transmit(exchange, page)
-        else:
-            exchange = self.endpoint.open(request, self.clock(), admission=admission, context=link, pings=pings)
-            self.pump()
-        return exchange
+            return exchange
+        return self.endpoint.open(request, self.clock(), admission=admission, context=link, pings=pings)
 
     def receive(self, exchange: Exchange, messages: Sequence[str | bytes]) -> None:
         """WebSocket messages came together; `pump` follows after the last of a batch."""

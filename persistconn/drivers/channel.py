@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
-from ..protocol.http1 import Closed, Pong
+from ..protocol.http1 import Closed, Phase, Pong
 from ..wire.http import Chunk, End, Head, Message, Request
 from .lifetime import GONE, LEAVING, OPEN, Lifetime
 
@@ -46,6 +46,7 @@ class Channel(Lifetime):
         self._feeding = False
         self._feed_again = False
         self._request: Request | None = None
+        """What the access log will have a line about."""
         self._status: int | None = None
         self._began = 0.0
         self._sent = 0
@@ -178,9 +179,12 @@ class Channel(Lifetime):
         try:
             while True:
                 events = http.receive(data)
-                answer = http.data_to_send()
                 told = told or bool(events)
-                if not self._deal_and_reply(events, answer) or not self._feed_again:
+                if len(events) == 1 and type(events[0]) is Request:  # alone: a request is nothing to reply to
+                    self._open(events[0])
+                elif not self._deal_and_reply(events, http.data_to_send()):
+                    break
+                if not self._feed_again:
                     break
                 self._feed_again = False
                 data = b""
@@ -228,18 +232,23 @@ class Channel(Lifetime):
             self._host.receive(self._exchange, messages)
 
     def _open(self, request: Request) -> None:
-        self._phase = None  # a request that follows at once has deadlines of its own
-        self._state.put_back_root(request)
-        self._request = request
-        self._status = None
-        self._sent = 0
-        self._began = self._state.clock()
+        state = self._state
+        self._phase = Phase.ANSWERING
+        if not self._mark:
+            self.deadline = inf
+        if state.root_path:
+            state.put_back_root(request)
+        if state.log.enabled:
+            self._request = request
+            self._status = None
+            self._sent = 0
+            self._began = state.clock()
         self._opening = request
         exchange = self._host.open_nowait(request, self, pings=True)
         if exchange is not None:
             self._opened(request, exchange)
         else:
-            self._state.spawn(self._open_later, request)
+            state.spawn(self._open_later, request)
 
     async def _open_later(self, request: Request) -> None:
         try:
@@ -279,7 +288,8 @@ class Channel(Lifetime):
             return
         if http.phase is not self._phase:
             self._watch()
-        self._frames = http.frames
+        if http.websocket:
+            self._frames = http.frames
         self._steer()
 
     def _steer(self) -> None:

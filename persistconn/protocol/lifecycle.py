@@ -187,8 +187,7 @@ class Lifecycle:
         self._topics.remove(session)
 
     def _leave_state(self, session: Session) -> None:
-        for name in TIMERS[session.link]:
-            self.timers.disarm(session, name)
+        self.timers.disarm(session, *TIMERS[session.link])
 
     def _arm_absence(self, session: Session) -> None:
         threshold = self._settings.disconnect_threshold if session.streams else self._settings.long_poll_delay
