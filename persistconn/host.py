@@ -194,7 +194,9 @@ class Host:
                 if type(output) is Transmit:
                     self._transmit(output.exchanges, output.pieces, done)
                 elif type(output) is Wait:
-                    self._wait(output.until)
+                    until = output.until
+                    if until is not None and (self._wake_at is None or until < self._wake_at):
+                        self._wait(until)
                     break
                 elif isinstance(output, Resume):
                     output.exchange.context.resume()
@@ -216,7 +218,7 @@ class Host:
             exchanges = exchanges[:_READERS_AT_ONCE]
         for exchange in exchanges:
             try:
-                if exchange.context.transmit(exchange, pieces):
+                if exchange.context.transmit(exchange, pieces) and not exchange.ended:
                     done.append(exchange)
             except Exception:  # a fault of a driver costs one exchange, not the clock or the rest of a broadcast
                 _logger.exception("writing to %r failed", exchange)
@@ -238,10 +240,9 @@ class Host:
 
     # Time ---------------------------------------------------------------------------------------
 
-    def _wait(self, until: float | None) -> None:
-        if until is not None and (self._wake_at is None or until < self._wake_at):
-            self._wake_at = until
-            self._alarm.set()
+    def _wait(self, until: float) -> None:
+        self._wake_at = until
+        self._alarm.set()
 
     async def _keep_time(self) -> None:
         while True:

@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 from ..errors import LocalProtocolError
 from ..settings import Settings
 from ..wire.http import End, Head, Piece, Request
-from .http1_answer import Answer, accept_websocket, refusal
+from .http1_answer import Answer, accept_websocket, plain_answer, refusal
 from .http1_body import ChunkedBody, SizedBody
 from .http1_fast import read_plain_head
 from .http1_policy import Incoming, Refused, head_end, read_head
@@ -184,8 +184,7 @@ class Http1Server:
         else:
             self._buffer = bytearray(data) or b""
         if len(self._buffer) > _TOO_FAR_AHEAD:
-            assert self._answer is not None
-            self._answer.keep_alive = False
+            self._leave_after_this()
             self._buffer = b""
             self.refused = "pipelining"
         self.wants_data = len(self._buffer) < _ENOUGH_AHEAD
@@ -250,7 +249,6 @@ class Http1Server:
         self._body = None
         if incoming.websocket_key is not None or self._draining:
             incoming.keep_alive = False  # if it is refused, what came behind it may be frames, not requests
-        self._answer = Answer(incoming)
         self.phase = Phase.ANSWERING
         return [request]
 
@@ -281,7 +279,14 @@ class Http1Server:
         self._draining = True
         if self.phase is Phase.IDLE:
             self._finish()
-        elif self._answer is not None:
+        elif self.phase is Phase.ANSWERING:
+            self._leave_after_this()
+
+    def _leave_after_this(self) -> None:
+        """The connection ends with the answer that is due."""
+        assert self._incoming is not None
+        self._incoming.keep_alive = False
+        if self._answer is not None:
             self._answer.keep_alive = False
 
     # Sending ------------------------------------------------------------------------------------
@@ -295,21 +300,30 @@ class Http1Server:
         if self._socket is not None:
             return self._send_frames(self._socket, pieces)
         pieces = tuple(pieces)
-        answer = self._answer
-        if answer is None:
+        incoming, answer = self._incoming, self._answer
+        if incoming is None or self.phase is not Phase.ANSWERING:
             raise LocalProtocolError("no request is waiting for an answer")
+        output = plain_answer(incoming, pieces) if answer is None else None
+        if output is not None:
+            self._answered(stays=True)
+            return output
         first = pieces[0] if pieces else None
-        if type(first) is Head and first.status == 101:
-            return self._accept(first, pieces[1:])
+        if isinstance(first, Head) and first.status == 101:
+            return self._accept(first, incoming, pieces[1:])
+        if answer is None:
+            answer = self._answer = Answer(incoming)
         output = answer.send(pieces)
         if answer.finished:
-            self._incoming = self._answer = None
-            if answer.keep_alive:
-                self.phase = Phase.IDLE
-                self.wants_data = True
-            else:
-                self._finish()
+            self._answered(stays=answer.keep_alive)
         return output
+
+    def _answered(self, *, stays: bool) -> None:
+        self._incoming = self._answer = None
+        if stays:
+            self.phase = Phase.IDLE
+            self.wants_data = True
+        else:
+            self._finish()
 
     def _send_frames(self, socket: WebSocket, pieces: Iterable[Piece]) -> bytes:
         output = socket.send(pieces)
@@ -317,9 +331,9 @@ class Http1Server:
             self._follow(socket)
         return output
 
-    def _accept(self, head: Head, frames: tuple[Piece, ...]) -> bytes:
+    def _accept(self, head: Head, incoming: Incoming, frames: tuple[Piece, ...]) -> bytes:
         """Open the WebSocket and let go of everything that belongs to HTTP."""
-        key = self._incoming.websocket_key if self._incoming is not None else None
+        key = incoming.websocket_key
         if key is None:
             raise LocalProtocolError("101 only answers a request that asks for a WebSocket")
         output = accept_websocket(head, key)

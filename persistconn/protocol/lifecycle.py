@@ -265,7 +265,7 @@ class Lifecycle:
         after = self._delivery.flush()
         while after is not None:
             self._deal_with(after)
-            after = self._delivery.flush()
+            after = self._delivery.flush() if self._topics.news or self._delivery.ready else None
 
     def _deal_with(self, after: Aftermath) -> None:
         for session in after.released:
@@ -302,6 +302,11 @@ class Lifecycle:
             self._delivery.outputs.append(Drained(session.id))
 
     # Time ---------------------------------------------------------------------------------------
+
+    def expect_age(self) -> None:
+        """The rings hold something again: see in a while what has become too old."""
+        self.expects_age = True
+        self.timers.arm(None, "rings", self._delivery.now + self._settings.ring_age / 4)
 
     def tick(self) -> None:
         """Everything that is due by now."""
