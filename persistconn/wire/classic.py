@@ -213,25 +213,17 @@ def _read_query(text: str) -> _Asked:
     )
 
 
-_CURSOR_FIELD: Final = "&messageId="
-
-
 def _asked(text: str) -> tuple[_Asked, str | None]:
     """What a query says, and the position it quotes: that is new each time, and all else the same."""
-    cursor: str | None = None
-    others = text
-    at = text.find(_CURSOR_FIELD)
-    if at > 0:
-        begin = at + len(_CURSOR_FIELD)
-        end = text.find("&", begin)
-        cursor = text[begin:] if end < 0 else text[begin:end]
-        others = text[:at] if end < 0 else text[:at] + text[end:]
+    others, found, rest = text.partition("&messageId=")
+    cursor, _, rest = rest.partition("&")
+    if rest:
+        others = f"{others}&{rest}"
     asked = _read_query(others) if len(others) <= _LONGEST_REMEMBERED else _read_query.__wrapped__(others)
-    if cursor is None:
-        return asked, asked.cursor
-    if asked.cursor is None and "%" not in cursor and "+" not in cursor:
+    if found and asked.cursor is None and "%" not in cursor and "+" not in cursor:
         return asked, cursor
-    asked = _read_query.__wrapped__(text)  # there is another one, perhaps before it, or it has to be decoded
+    if found:
+        asked = _read_query.__wrapped__(text)  # there is another one, perhaps before it, or it has to be decoded
     return asked, asked.cursor
 
 

@@ -112,8 +112,10 @@ def test_an_informational_head_comes_before_the_answer() -> None:
     st.booleans(),
     st.lists(
         st.sampled_from(
-            [Head(200), Head(200, TEXT), Head(200, ((b"Connection", b"close"),)), Head(404), Head(103)]
-            + [Chunk(b""), Chunk(b"hello"), End(), Message("x")]
+            [
+                *(Head(200), Head(200, TEXT), Head(200, ((b"Connection", b"close"),)), Head(404), Head(103)),
+                *(Chunk(b""), Chunk(b"hello"), End(), Message("x")),
+            ]
         ),
         max_size=4,
     ),
