@@ -18,7 +18,7 @@ from ..errors import RemoteProtocolError
 from ..settings import Settings
 from .dialect import CLASSIC, CLASSIC_WITHOUT_START, Traits, beneath
 from .form import read_form
-from .http import Query, Request
+from .http import Request, read_query
 from .transports import EVENT_STREAM, LONG_POLLING, WEBSOCKETS, Framing, forever_frame, jsonp_polling
 
 __all__ = [
@@ -200,7 +200,7 @@ _LONGEST_REMEMBERED: Final = 1_024
 @lru_cache(maxsize=512)
 def _read_query(text: str) -> _Asked:
     """A client says the same with each of its messages; what is remembered is bounded in number and in size."""
-    get = Query(text).find
+    get = read_query(text).find
     version = get("clientProtocol")
     name = get("transport") or ""
     return _Asked(
