@@ -48,7 +48,7 @@ class AccessLog:
 
     def exchange(self, request: Request, status: int | None, sent: int, duration: float, *, cut: bool) -> None:
         """One exchange is over; `status` is None when no answer ever left, `cut` when it did not end by itself."""
-        if self.wanted:
+        if self.enabled and self._logger.isEnabledFor(logging.INFO):
             self._logger.info(
                 '%s "%s %s" %s %d %.3f%s',
                 _address(request.client),

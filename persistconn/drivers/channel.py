@@ -246,7 +246,9 @@ class Channel(Lifetime):
         self._opening = request
         exchange = self._host.open_nowait(request, self, pings=True)
         if exchange is not None:
-            self._opened(request, exchange)
+            if self._opening is request:  # else its answer has begun, and `transmit` has seen it
+                self._opening = None
+                self._exchange = exchange
         else:
             state.spawn(self._open_later, request)
 
@@ -259,16 +261,13 @@ class Channel(Lifetime):
         if self._stage == GONE:
             self._host.lost(exchange)
         else:
-            self._opened(request, exchange)
+            if self._opening is request:
+                self._opening = None
+                self._exchange = exchange
             self._host.pump()  # what is answered at once is answered before a closed half counts as a loss
             if self._eof and self._stage == OPEN and self._opening is None and not self.eof_received():
                 self.finish(linger=False)
         self._host.pump()
-
-    def _opened(self, request: Request, exchange: Exchange) -> None:
-        if self._opening is request:  # else its answer has begun, and `transmit` has seen it
-            self._opening = None
-            self._exchange = exchange
 
     def _next(self) -> bool:
         """The exchange is over and written: look at what came in the meantime. True: `host.pump` is due."""
@@ -290,7 +289,9 @@ class Channel(Lifetime):
             self._watch()
         if http.websocket:
             self._frames = http.frames
-        self._steer()
+        exchange = self._exchange
+        if not self._reading or not http.wants_data or self._unsent is not None or (exchange and exchange.paused):
+            self._steer()  # nearly always we read and go on reading
 
     def _steer(self) -> None:
         """Read, or let the peer wait."""

@@ -15,7 +15,19 @@ from urllib.parse import unquote, unquote_to_bytes
 import msgspec
 from msgspec.structs import replace
 
-__all__ = ["Chunk", "End", "Head", "Headers", "Message", "Piece", "Ping", "Query", "RawHeaders", "Request", "read_query"]
+__all__ = [
+    "Chunk",
+    "End",
+    "Head",
+    "Headers",
+    "Message",
+    "Piece",
+    "Ping",
+    "Query",
+    "RawHeaders",
+    "Request",
+    "read_query",
+]
 
 RawHeaders: TypeAlias = tuple[tuple[bytes, bytes], ...]
 
