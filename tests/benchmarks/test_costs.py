@@ -43,9 +43,9 @@ class Costs:
 
 
 MOST = {
-    # Seen on 22 November 2026, CPython 3.11: 38.3, 11.1, 23.0, 1.14 and 11.8 calls; one more per message that comes over
-    # a WebSocket where the extra `speed` is missing. On 26 November: 63.0, 73.1 and 241.0. Whoever makes it cheaper
-    # writes down the new figures; whoever makes it dearer says in the commit what that buys.
+    # Seen on 22 November 2026, CPython 3.11: 38.3, 11.1, 23.0, 1.14 and 11.8 calls; one more per message that comes
+    # over a WebSocket where the extra `speed` is missing. On 26 November: 63.0, 73.1 and 241.0. Whoever makes it
+    # cheaper writes down the new figures; whoever makes it dearer says in the commit what that buys.
     "echo": Costs(calls=40.5, writes=1, kept=0.05),
     "burst": Costs(calls=12.7, writes=1 / 16, kept=0.05),
     "ten echoes": Costs(calls=25, writes=1, kept=0.05),

@@ -131,6 +131,11 @@ def test_a_plain_answer_is_what_the_long_way_makes(
         assert (it.finished, it.keep_alive) == (True, True)
 
 
+def test_what_is_no_answer_is_not_plain() -> None:
+    for pieces in ((Head(200), Head(200), End()), (Head(200), Message("x"), End()), (Chunk(b"x"), End())):
+        assert plain_answer(Incoming(Request("POST", "/")), pieces) is None
+
+
 def test_what_nearly_all_answers_are_is_plain() -> None:
     for pieces in ((Head(200), End()), (Head(200, TEXT), Chunk(b"hello"), End())):
         assert plain_answer(Incoming(Request("POST", "/")), pieces) is not None
