@@ -19,12 +19,12 @@ from .callbacks import call
 from .connection import PersistentConnection, Redirect, Refusal
 from .errors import ConfigurationError, PersistconnError, RemoteProtocolError
 from .host import Host
-from .page import Body, Page
+from .page import Body, Page, page_for
 from .protocol.reception import ADMITTED, Admission, Route
 from .protocol.server import EndpointStatistics, ServerEndpoint
 from .settings import Settings
 from .tasks import ends_this_task
-from .wire.http import Piece, Request
+from .wire.http import Request
 
 if TYPE_CHECKING:
     from .hubs.clients import HubClients, HubGroups, PageT
@@ -205,7 +205,9 @@ class App:
         """Run the app's tasks on this event loop; one loop at a time. Servers do this for you."""
         if self._host is not None:
             raise PersistconnError("the app is running already: one App serves one event loop")
-        host = Host(self._endpoint(), self._connections, self._admit, self._admit_nowait, self._answer_page)
+        asks = self._asks or self._subscribes or self._authenticate is not None
+        admit_nowait = self._admit_nowait if asks else None
+        host = Host(self._endpoint(), self._connections, self._admit, admit_nowait, self._pages)
         if self.secret_keys is None:
             _logger.warning("no secret_keys: tokens die with this process, and clients cannot come back after it")
         for connection in self._connections.values():
@@ -247,9 +249,7 @@ class App:
 
     def _admit_nowait(self, request: Request) -> Admission | None:
         """What the application thinks of a request; None: code of the user has to be awaited for that."""
-        if not self._asks and not self._subscribes and self._authenticate is None:
-            return ADMITTED
-        if self._answer_page(request) is not None:
+        if page_for(request, self._pages) is not None:
             return ADMITTED
         if self._authenticate is not None:
             return None
@@ -291,12 +291,6 @@ class App:
             return ADMITTED
         topics = self._connections[route.path].subscriptions(request)
         return Admission(topics=cast(Sequence[str], topics))  # it is not awaitable: we have looked
-
-    def _answer_page(self, request: Request) -> tuple[Piece, ...] | None:
-        page = self._pages.get(request.path.removeprefix(request.root_path))
-        if page is None or request.method not in ("GET", "HEAD") or request.upgrade:
-            return None
-        return page.answer(request)
 
 
 def _key(key: str | bytes) -> bytes:

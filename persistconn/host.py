@@ -22,9 +22,10 @@ from .bus.post import Encoded, Payload
 from .callbacks import Callbacks
 from .connection import Connection, PersistentConnection
 from .errors import ConnectionClosed, PersistconnError, RemoteProtocolError
+from .page import Page, page_for
 from .protocol.exchange import Exchange
 from .protocol.outputs import Abandon, Deserted, Drained, Received, Resume, Transmit, Wait
-from .protocol.reception import Admission
+from .protocol.reception import ADMITTED, Admission
 from .protocol.server import ServerEndpoint
 from .settings import Settings
 from .tasks import Parking, open_tasks
@@ -56,22 +57,26 @@ class Link(Protocol):
 
 
 class Host:
-    """One endpoint, its routes, its tasks. Made by `App`."""
+    """One endpoint, its routes, its tasks. Made by `App`.
+
+    `admit_nowait` says what the application thinks of a request, or None where `admit` has to be awaited for that;
+    where it is None itself, the application has nothing to say about any.
+    """
 
     def __init__(
         self,
         endpoint: ServerEndpoint,
         routes: Mapping[str, PersistentConnection],
         admit: Callable[[Request], Awaitable[tuple[Request, Admission]]],
-        admit_nowait: Callable[[Request], Admission | None],
-        answer_page: Callable[[Request], tuple[Piece, ...] | None],
+        admit_nowait: Callable[[Request], Admission | None] | None,
+        pages: Mapping[str, Page],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.settings: Settings = endpoint.settings
         self.endpoint = endpoint
         self._admit = admit
         self._admit_nowait = admit_nowait
-        self._answer_page = answer_page
+        self._pages = pages
         self.clock = clock
         self._callbacks = Callbacks(routes, self)
         self.thread: int | None = None
@@ -103,25 +108,28 @@ class Host:
     # What drivers tell --------------------------------------------------------------------------
 
     def open_nowait(self, request: Request, link: Link, *, pings: bool = False) -> Exchange | None:
-        """Take a request for which no code of the user has to be awaited; None: use `open` in a task."""
-        admission = self._admit_nowait(request)
+        """Take a request for which no code of the user has to be awaited; None: use `open` in a task.
+
+        `pump` follows after the last of those that came together.
+        """
+        admission = ADMITTED if self._admit_nowait is None else self._admit_nowait(request)
         return None if admission is None else self._open(request, link, admission, pings)
 
     async def open(self, request: Request, link: Link, *, pings: bool = False) -> Exchange:
         """Take a request: who makes it, may they, what does the endpoint say."""
         request, admission = await self._admit(request)
-        return self._open(request, link, admission, pings)
+        exchange = self._open(request, link, admission, pings)
+        self.pump()
+        return exchange
 
     def _open(self, request: Request, link: Link, admission: Admission, pings: bool) -> Exchange:
-        page = self._answer_page(request)
+        page = page_for(request, self._pages) if self._pages else None
         if page is not None:
             exchange = Exchange(request, link)
             exchange.ended = True
-            link.transmit(exchange, page)
-        else:
-            exchange = self.endpoint.open(request, self.clock(), admission=admission, context=link, pings=pings)
-            self.pump()
-        return exchange
+            link.transmit(exchange, page.answer(request))
+            return exchange
+        return self.endpoint.open(request, self.clock(), admission=admission, context=link, pings=pings)
 
     def receive(self, exchange: Exchange, messages: Sequence[str | bytes]) -> None:
         """WebSocket messages came together; `pump` follows after the last of a batch."""
@@ -181,7 +189,9 @@ class Host:
                 if type(output) is Transmit:
                     self._transmit(output.exchanges, output.pieces, done)
                 elif type(output) is Wait:
-                    self._wait(output.until)
+                    until = output.until
+                    if until is not None and (self._wake_at is None or until < self._wake_at):
+                        self._wait(until)
                     break
                 elif isinstance(output, Resume):
                     output.exchange.context.resume()
@@ -205,7 +215,7 @@ class Host:
             exchanges = exchanges[:_READERS_AT_ONCE]
         for exchange in exchanges:
             try:
-                if exchange.context.transmit(exchange, pieces):
+                if exchange.context.transmit(exchange, pieces) and not exchange.ended:
                     done.append(exchange)
             except Exception:  # a fault of a driver costs one exchange, not the clock or the rest of a broadcast
                 _logger.exception("writing to %r failed", exchange)
@@ -227,10 +237,9 @@ class Host:
 
     # Time ---------------------------------------------------------------------------------------
 
-    def _wait(self, until: float | None) -> None:
-        if until is not None and (self._wake_at is None or until < self._wake_at):
-            self._wake_at = until
-            self._alarm.set()
+    def _wait(self, until: float) -> None:
+        self._wake_at = until
+        self._alarm.set()
 
     async def _keep_time(self) -> None:
         while True:

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from .wire.http import Chunk, End, Head, Piece, Request
 
-__all__ = ["Body", "Page"]
+__all__ = ["Body", "Page", "page_for"]
 
 Body: TypeAlias = Callable[[Request], bytes]
 
@@ -44,3 +44,9 @@ class Page:
             kept = tuple(pair for pair in self._headers if pair[0] != b"Content-Type")
             return (Head(304, (*kept, (b"ETag", tag.encode()))), End())
         return whole
+
+
+def page_for(request: Request, pages: Mapping[str, Page]) -> Page | None:
+    """The page that a GET or HEAD asks for, of exactly its path."""
+    page = pages.get(request.path.removeprefix(request.root_path))
+    return page if page is not None and request.method in ("GET", "HEAD") and not request.upgrade else None

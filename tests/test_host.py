@@ -115,6 +115,7 @@ class Client:
         query = f"transport={transport}&clientProtocol=2.1&connectionToken={quote(getattr(self, 'token', ''))}"
         request = Request(method, f"{self.path}/{action}", query, upgrade=upgrade, body=body)
         exchange = self.host.open_nowait(request, line)
+        self.host.pump()
         line.exchange = exchange if exchange is not None else await self.host.open(request, line)
         return line
 
@@ -599,6 +600,7 @@ async def test_groups_are_asked_back_for_after_a_restart() -> None:
         line = Line(host)
         query = f"transport=webSockets&clientProtocol=2.1&connectionToken={client.token}&groupsToken={token}"
         host.open_nowait(Request("GET", "/echo/reconnect", query, upgrade=True), line)
+        host.pump()
         await keeps.until("reconnected", False, None)
         await keeps.groups["a"].send("a")
         await keeps.groups["c"].send("c")
@@ -869,6 +871,7 @@ async def test_who_answers_no_groups_at_all_keeps_none(answer: Any, caplog: pyte
         line = Line(host)
         query = f"transport=webSockets&clientProtocol=2.1&connectionToken={client.token}&groupsToken={token}"
         host.open_nowait(Request("GET", "/echo/reconnect", query, upgrade=True), line)
+        host.pump()
         await forgets.until("reconnected", False, None)
         await forgets.groups["g"].send("not for you")
         await forgets.broadcast("for all")

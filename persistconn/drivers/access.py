@@ -34,20 +34,21 @@ class AccessLog:
     False
     """
 
-    __slots__ = ("_enabled", "_logger")
+    __slots__ = ("_logger", "enabled")
 
     def __init__(self, *, enabled: bool = True) -> None:
-        self._enabled = enabled
+        self.enabled = enabled
+        """Lines are made at all; whether one goes anywhere is for `logging` to say."""
         self._logger = logging.getLogger("persistconn.access")
 
     @property
     def wanted(self) -> bool:
         """Whether a line would go anywhere; ask before making one."""
-        return self._enabled and self._logger.isEnabledFor(logging.INFO)
+        return self.enabled and self._logger.isEnabledFor(logging.INFO)
 
     def exchange(self, request: Request, status: int | None, sent: int, duration: float, *, cut: bool) -> None:
         """One exchange is over; `status` is None when no answer ever left, `cut` when it did not end by itself."""
-        if self.wanted:
+        if self.enabled and self._logger.isEnabledFor(logging.INFO):
             self._logger.info(
                 '%s "%s %s" %s %d %.3f%s',
                 _address(request.client),

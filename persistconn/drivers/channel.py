@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
-from ..protocol.http1 import Closed, Pong
+from ..protocol.http1 import Closed, Phase, Pong
 from ..wire.http import Chunk, End, Head, Message, Request
 from .lifetime import GONE, LEAVING, OPEN, Lifetime
 
@@ -46,6 +46,7 @@ class Channel(Lifetime):
         self._feeding = False
         self._feed_again = False
         self._request: Request | None = None
+        """What the access log will have a line about."""
         self._status: int | None = None
         self._began = 0.0
         self._sent = 0
@@ -178,9 +179,12 @@ class Channel(Lifetime):
         try:
             while True:
                 events = http.receive(data)
-                answer = http.data_to_send()
                 told = told or bool(events)
-                if not self._deal_and_reply(events, answer) or not self._feed_again:
+                if len(events) == 1 and type(events[0]) is Request:  # alone: a request is nothing to reply to
+                    self._open(events[0])
+                elif not self._deal_and_reply(events, http.data_to_send()):
+                    break
+                if not self._feed_again:
                     break
                 self._feed_again = False
                 data = b""
@@ -228,18 +232,25 @@ class Channel(Lifetime):
             self._host.receive(self._exchange, messages)
 
     def _open(self, request: Request) -> None:
-        self._phase = None  # a request that follows at once has deadlines of its own
-        self._state.put_back_root(request)
-        self._request = request
-        self._status = None
-        self._sent = 0
-        self._began = self._state.clock()
+        state = self._state
+        self._phase = Phase.ANSWERING
+        if not self._mark:
+            self.deadline = inf
+        if state.root_path:
+            state.put_back_root(request)
+        if state.log.enabled:
+            self._request = request
+            self._status = None
+            self._sent = 0
+            self._began = state.clock()
         self._opening = request
         exchange = self._host.open_nowait(request, self, pings=True)
         if exchange is not None:
-            self._opened(request, exchange)
+            if self._opening is request:  # else its answer has begun, and `transmit` has seen it
+                self._opening = None
+                self._exchange = exchange
         else:
-            self._state.spawn(self._open_later, request)
+            state.spawn(self._open_later, request)
 
     async def _open_later(self, request: Request) -> None:
         try:
@@ -250,16 +261,13 @@ class Channel(Lifetime):
         if self._stage == GONE:
             self._host.lost(exchange)
         else:
-            self._opened(request, exchange)
+            if self._opening is request:
+                self._opening = None
+                self._exchange = exchange
             self._host.pump()  # what is answered at once is answered before a closed half counts as a loss
             if self._eof and self._stage == OPEN and self._opening is None and not self.eof_received():
                 self.finish(linger=False)
         self._host.pump()
-
-    def _opened(self, request: Request, exchange: Exchange) -> None:
-        if self._opening is request:  # else its answer has begun, and `transmit` has seen it
-            self._opening = None
-            self._exchange = exchange
 
     def _next(self) -> bool:
         """The exchange is over and written: look at what came in the meantime. True: `host.pump` is due."""
@@ -279,8 +287,11 @@ class Channel(Lifetime):
             return
         if http.phase is not self._phase:
             self._watch()
-        self._frames = http.frames
-        self._steer()
+        if http.websocket:
+            self._frames = http.frames
+        exchange = self._exchange
+        if not self._reading or not http.wants_data or self._unsent is not None or (exchange and exchange.paused):
+            self._steer()  # nearly always we read and go on reading
 
     def _steer(self) -> None:
         """Read, or let the peer wait."""

@@ -14,7 +14,7 @@ import anyio
 
 from ..errors import ConfigurationError
 
-__all__ = ["Listener", "accept_forever", "bind", "bind_unix", "tune"]
+__all__ = ["Listener", "accept_forever", "bind", "bind_unix", "tune", "when_readable"]
 
 Attach: TypeAlias = Callable[[socket.socket, "tuple[str, int] | None"], None]
 
@@ -169,11 +169,19 @@ def tune(sock: socket.socket, user_timeout: float) -> None:
             sock.setsockopt(socket.IPPROTO_TCP, option, round(user_timeout * 1000))
 
 
+async def when_readable(sock: socket.socket, call: Callable[[], None]) -> None:
+    """Call `call()` whenever there is something to read from `sock`, until it raises."""
+    while True:
+        await anyio.wait_readable(sock)
+        call()
+
+
 async def accept_forever(
     listener: socket.socket,
     attach: Attach,
     *,
     user_timeout: float = 0.0,
+    when_readable: Callable[[socket.socket, Callable[[], None]], Awaitable[None]] = when_readable,
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
 ) -> None:
     """Give every connection to `attach`, until cancelled.
@@ -182,21 +190,26 @@ async def accept_forever(
     EAGAIN"); when the system has no room we wait and try again, as the event loops' own servers do not all.
     """
     delay = FIRST_DELAY
-    while True:
-        await anyio.wait_readable(listener)
-        try:
-            for _ in range(BATCH):
+
+    def accept() -> None:
+        nonlocal delay
+        for _ in range(BATCH):
+            try:
                 sock, address = listener.accept()
-                delay = FIRST_DELAY
-                try:
-                    sock.setblocking(False)
-                    tune(sock, user_timeout)
-                except OSError:
-                    sock.close()  # gone already
-                    continue
-                attach(sock, (address[0], address[1]) if isinstance(address, tuple) else None)
-        except BlockingIOError:
-            pass
+            except BlockingIOError:
+                return
+            delay = FIRST_DELAY
+            try:
+                sock.setblocking(False)
+                tune(sock, user_timeout)  # not on the listener: who connected before would not have it
+            except OSError:
+                sock.close()  # gone already
+                continue
+            attach(sock, (address[0], address[1]) if isinstance(address, tuple) else None)
+
+    while True:
+        try:
+            await when_readable(listener, accept)
         except OSError as error:
             if error.errno in EXHAUSTED:
                 if delay == FIRST_DELAY:

@@ -120,12 +120,17 @@ class Server:
             else:
                 streams.attach(sock, client, self._tls)
 
-        user_timeout = self.state.settings.tcp_user_timeout
+        accept = partial(
+            accept_forever,
+            attach=attach,
+            user_timeout=self.state.settings.tcp_user_timeout,
+            when_readable=streams.when_readable,
+        )
         with self._accepting:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._refusals.expire_forever)
                 for listener in self._listeners:
-                    tasks.start_soon(partial(accept_forever, listener.socket, attach, user_timeout=user_timeout))
+                    tasks.start_soon(accept, listener.socket)
         self._accepting_ended.set()
 
     def _close_listeners(self) -> None:

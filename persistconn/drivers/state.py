@@ -31,7 +31,8 @@ class Gateway(Protocol):
     settings: Settings
 
     def open_nowait(self, request: Request, link: Channel, *, pings: bool = False) -> Exchange | None:
-        """Begin an exchange now; None when the application has to be awaited first: then use `open`."""
+        """Begin an exchange now, its answer comes with `pump`; None when the application has to be awaited first: then
+        use `open`."""
         ...
 
     async def open(self, request: Request, link: Channel, *, pings: bool = False) -> Exchange:

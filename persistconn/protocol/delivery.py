@@ -109,8 +109,9 @@ class Delivery:
 
     def answer(self, exchange: Exchange, pieces: tuple[Piece, ...]) -> None:
         """A whole answer, from Head to End."""
-        self._transmit(exchange, pieces)
         exchange.ended = True
+        exchange.in_flight = 1
+        self.outputs.append(Transmit([exchange], pieces))
 
     def displace(self, session: Session) -> None:
         """End the exchange of `session` because a newer one takes over: what is not sent goes there."""

@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 from ..errors import LocalProtocolError
 from ..settings import Settings
 from ..wire.http import End, Head, Piece, Request
-from .http1_answer import Answer, accept_websocket, refusal
+from .http1_answer import Answer, accept_websocket, plain_answer, refusal
 from .http1_body import ChunkedBody, SizedBody
 from .http1_fast import read_plain_head
 from .http1_policy import Incoming, Refused, head_end, read_head
@@ -47,6 +47,8 @@ class Phase(Enum):
     CLOSED = "closed"
     """Write what is left and close the socket."""
 
+    __hash__ = object.__hash__  # one of its own costs half a microsecond
+
 
 class Http1Server:
     """The server's side of one TCP connection. Nothing the peer sends makes a call raise.
@@ -75,6 +77,7 @@ class Http1Server:
         "phase",
         "refused",
         "scheme",
+        "wants_data",
         "websocket",
     )
 
@@ -93,6 +96,8 @@ class Http1Server:
         self.phase = Phase.IDLE
         self.closing = False
         """Write what `data_to_send` and `send` gave, then close the socket."""
+        self.wants_data = True
+        """False when reading should pause: enough has come for now, or nothing more is of interest."""
         self.websocket = False
         """The upgrade is done: what is sent from now on are frames."""
         self.refused: str | None = None
@@ -108,13 +113,6 @@ class Http1Server:
         self._body: SizedBody | ChunkedBody | None = None
         self._answer: Answer | None = None
         self._socket: WebSocket | None = None
-
-    @property
-    def wants_data(self) -> bool:
-        """False when reading should pause: enough has come for now, or nothing more is of interest."""
-        if self.closing:
-            return False
-        return self.phase is not Phase.ANSWERING or len(self._buffer) < _ENOUGH_AHEAD
 
     @property
     def pending(self) -> bool:
@@ -174,8 +172,10 @@ class Http1Server:
 
     def _follow(self, socket: WebSocket) -> None:
         self.refused = self.refused or socket.refused
-        self.closing = socket.closed
-        self.phase = Phase.CLOSED if socket.closed else Phase.CLOSING
+        if socket.closed:
+            self._close()
+        else:
+            self.phase = Phase.CLOSING
 
     def _keep(self, data: bytes) -> None:
         """Hold what comes behind an unanswered request, within bounds."""
@@ -184,10 +184,10 @@ class Http1Server:
         else:
             self._buffer = bytearray(data) or b""
         if len(self._buffer) > _TOO_FAR_AHEAD:
-            assert self._answer is not None
-            self._answer.keep_alive = False
+            self._leave_after_this()
             self._buffer = b""
             self.refused = "pipelining"
+        self.wants_data = len(self._buffer) < _ENOUGH_AHEAD
 
     def _read_head(self, data: bytes) -> list[HttpEvent]:
         buffer: bytes | bytearray = data  # not copied when it is a whole request
@@ -201,7 +201,9 @@ class Http1Server:
             if not buffer or buffer == b"\r":
                 self._buffer = bytearray(buffer) or b""
                 return []
-        end = head_end(buffer, self._searched, self._settings)
+        end = 0 if self._searched else buffer.find(_HEAD_END) + 4
+        if not 4 <= end <= self._settings.max_head_size:  # nearly always all of it comes together
+            end = head_end(buffer, self._searched, self._settings)
         if end < 0:
             self._searched = len(buffer)
             self._buffer = buffer if isinstance(buffer, bytearray) else bytearray(buffer)
@@ -247,7 +249,6 @@ class Http1Server:
         self._body = None
         if incoming.websocket_key is not None or self._draining:
             incoming.keep_alive = False  # if it is refused, what came behind it may be frames, not requests
-        self._answer = Answer(incoming)
         self.phase = Phase.ANSWERING
         return [request]
 
@@ -256,10 +257,14 @@ class Http1Server:
         self.refused = refused.limit
         self._finish()
 
+    def _close(self) -> None:
+        self.closing = True
+        self.wants_data = False
+        self.phase = Phase.CLOSED
+
     def _finish(self) -> None:
         """Nothing more is read or sent."""
-        self.closing = True
-        self.phase = Phase.CLOSED
+        self._close()
         self._buffer = b""
         self._incoming = self._answer = self._body = None
 
@@ -274,7 +279,14 @@ class Http1Server:
         self._draining = True
         if self.phase is Phase.IDLE:
             self._finish()
-        elif self._answer is not None:
+        elif self.phase is Phase.ANSWERING:
+            self._leave_after_this()
+
+    def _leave_after_this(self) -> None:
+        """The connection ends with the answer that is due."""
+        assert self._incoming is not None
+        self._incoming.keep_alive = False
+        if self._answer is not None:
             self._answer.keep_alive = False
 
     # Sending ------------------------------------------------------------------------------------
@@ -288,19 +300,30 @@ class Http1Server:
         if self._socket is not None:
             return self._send_frames(self._socket, pieces)
         pieces = tuple(pieces)
-        answer = self._answer
-        if answer is None:
+        incoming, answer = self._incoming, self._answer
+        if incoming is None or self.phase is not Phase.ANSWERING:
             raise LocalProtocolError("no request is waiting for an answer")
-        if pieces and isinstance(pieces[0], Head) and pieces[0].status == 101:
-            return self._accept(pieces[0], pieces[1:])
+        output = plain_answer(incoming, pieces) if answer is None else None
+        if output is not None:
+            self._answered(stays=True)
+            return output
+        first = pieces[0] if pieces else None
+        if isinstance(first, Head) and first.status == 101:
+            return self._accept(first, incoming, pieces[1:])
+        if answer is None:
+            answer = self._answer = Answer(incoming)
         output = answer.send(pieces)
         if answer.finished:
-            self._incoming = self._answer = None
-            if answer.keep_alive:
-                self.phase = Phase.IDLE
-            else:
-                self._finish()
+            self._answered(stays=answer.keep_alive)
         return output
+
+    def _answered(self, *, stays: bool) -> None:
+        self._incoming = self._answer = None
+        if stays:
+            self.phase = Phase.IDLE
+            self.wants_data = True
+        else:
+            self._finish()
 
     def _send_frames(self, socket: WebSocket, pieces: Iterable[Piece]) -> bytes:
         output = socket.send(pieces)
@@ -308,9 +331,9 @@ class Http1Server:
             self._follow(socket)
         return output
 
-    def _accept(self, head: Head, frames: tuple[Piece, ...]) -> bytes:
+    def _accept(self, head: Head, incoming: Incoming, frames: tuple[Piece, ...]) -> bytes:
         """Open the WebSocket and let go of everything that belongs to HTTP."""
-        key = self._incoming.websocket_key if self._incoming is not None else None
+        key = incoming.websocket_key
         if key is None:
             raise LocalProtocolError("101 only answers a request that asks for a WebSocket")
         output = accept_websocket(head, key)
@@ -318,7 +341,7 @@ class Http1Server:
         output += socket.send(frames)
         self._incoming = self._answer = None
         self._socket = socket
-        self.websocket = True
+        self.websocket = self.wants_data = True
         self.phase = Phase.WEBSOCKET
         if self.refused is not None:  # some of its first frames were dropped, so nothing can be made of the rest
             output += socket.send((End(1008, "Too much was sent before the WebSocket was open."),))
@@ -327,6 +350,7 @@ class Http1Server:
         return output
 
 
+_HEAD_END: Final = b"\r\n\r\n"
 _READING: Final = frozenset((Phase.IDLE, Phase.HEAD, Phase.WEBSOCKET, Phase.CLOSING))
 
 

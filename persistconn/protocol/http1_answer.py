@@ -17,7 +17,7 @@ from ..wire.http import Chunk, End, Head, Piece, RawHeaders
 from .http1_policy import Incoming
 from .websocket import accept_token
 
-__all__ = ["Answer", "accept_websocket", "refusal"]
+__all__ = ["Answer", "accept_websocket", "plain_answer", "refusal"]
 
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
@@ -36,10 +36,30 @@ _EMPTY: Final = 4
 """How the body is framed, once the Head has left."""
 
 
+def plain_answer(incoming: Incoming, pieces: Sequence[Piece]) -> bytes | None:
+    """The same bytes as of an `Answer` for what nearly all answers are: whole, 200, and the connection stays.
+
+    None: it is not so plain.
+    """
+    if not 2 <= len(pieces) <= 3 or not incoming.keep_alive or incoming.http_1_0 or incoming.request.method == "HEAD":
+        return None
+    head, body, end = pieces[0], pieces[-2], pieces[-1]
+    if type(head) is not Head or head.status != 200 or type(end) is not End:
+        return None
+    if body is head:
+        data = b""
+    elif type(body) is Chunk:
+        data = body.data
+    else:
+        return None
+    start, closes = _head_bytes(200, head.reason, head.headers)
+    return None if closes else b"%bContent-Length: %d\r\n\r\n%b" % (start, len(data), data)
+
+
 class Answer:
     """The answer to one request, written in as many calls as it takes."""
 
-    __slots__ = ("_framing", "_http_1_0", "_plain", "_without_body", "finished", "keep_alive")
+    __slots__ = ("_framing", "_http_1_0", "_without_body", "finished", "keep_alive")
 
     def __init__(self, incoming: Incoming) -> None:
         self._framing = _BEFORE
@@ -47,8 +67,6 @@ class Answer:
         self._without_body = incoming.request.method == "HEAD"
         self.keep_alive = incoming.keep_alive
         """Another request may follow on this connection."""
-        self._plain = not self._http_1_0 and not self._without_body
-        """Nothing has been sent, and a whole answer takes nothing but its length."""
         self.finished = False
 
     @property
@@ -58,17 +76,7 @@ class Answer:
 
     def send(self, pieces: Sequence[Piece]) -> bytes:
         """The bytes of these pieces. Raises LocalProtocolError, changing nothing, when they make no answer."""
-        if self._plain and self.keep_alive and 2 <= len(pieces) <= 3:
-            head, body, end = pieces[0], pieces[-2], pieces[-1]
-            if isinstance(head, Head) and head.status == 200 and isinstance(end, End):
-                data = body.data if isinstance(body, Chunk) else b"" if body is head else None
-                start, closes = _head_bytes(200, head.reason, head.headers)
-                if data is not None and not closes:
-                    self.finished = True
-                    self._plain = False
-                    return b"%bContent-Length: %d\r\n\r\n%b" % (start, len(data), data)
         self._check(pieces)
-        self._plain = False
         output: list[bytes] = []
         for index, piece in enumerate(pieces):
             if isinstance(piece, Head):

@@ -69,10 +69,11 @@ def read_plain_head(
         if method != "GET" or value is None or not is_key(value):
             return None
     elif value is not None:
-        limit = body_limit(settings)
-        if method == "GET" or not value.isdigit() or len(value) > 18 or (limit is not None and int(value) > limit):
+        if method == "GET" or not value.isdigit() or len(value) > 18:
             return None
         length = int(value)
+        if length > _FITS_ALWAYS and (limit := body_limit(settings)) is not None and length > limit:
+            return None
     request = Request(
         method,
         _path(path) if len(path) <= _LONGEST_PATH_REMEMBERED else _path.__wrapped__(path),
@@ -87,6 +88,9 @@ def read_plain_head(
     request.upgrade = True
     return Incoming(request, websocket_key=value)
 
+
+_FITS_ALWAYS: Final = 65_536
+"""No `body_limit` is less."""
 
 # Each in the two spellings that clients use.
 _KEY: Final = (b"\r\nSec-WebSocket-Key: ", b"\r\nsec-websocket-key: ")

@@ -197,8 +197,7 @@ class Lifecycle:
         self._topics.remove(session)
 
     def _leave_state(self, session: Session) -> None:
-        for name in TIMERS[session.link]:
-            self.timers.disarm(session, name)
+        self.timers.disarm(session, *TIMERS[session.link])
 
     def _arm_absence(self, session: Session) -> None:
         threshold = self._settings.disconnect_threshold if session.streams else self._settings.long_poll_delay
@@ -276,7 +275,7 @@ class Lifecycle:
         after = self._delivery.flush()
         while after is not None:
             self._deal_with(after)
-            after = self._delivery.flush()
+            after = self._delivery.flush() if self._topics.news or self._delivery.ready else None
 
     def _deal_with(self, after: Aftermath) -> None:
         for session in after.released:
@@ -314,6 +313,11 @@ class Lifecycle:
             self._delivery.outputs.append(Drained(session.id))
 
     # Time ---------------------------------------------------------------------------------------
+
+    def expect_age(self) -> None:
+        """The rings hold something again: see in a while what has become too old."""
+        self.expects_age = True
+        self.timers.arm(None, "rings", self._delivery.now + self._settings.ring_age / 4)
 
     def tick(self) -> None:
         """Everything that is due by now."""

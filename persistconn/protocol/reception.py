@@ -131,7 +131,7 @@ class Reception:
         if route is None:
             self._delivery.answer(exchange, text_answer(404, "There is nothing at this path."))
             return
-        preflight = self._origins.preflight(request)
+        preflight = self._origins.preflight(request) if request.method == "OPTIONS" else None
         if preflight is not None:
             self._delivery.answer(exchange, (Head(204 if preflight else 403, preflight), End()))
             return
@@ -212,9 +212,10 @@ class Reception:
         if told is None:
             raise RemoteProtocolError(classic.INCORRECT_ID)
         id, user = told
-        if not classic.same_user(user, request.user):
+        if user != (request.user or "") and not classic.same_user(user, request.user):
             raise RemoteProtocolError(classic.USER_CHANGED, status=403)
-        self._lifecycle.flush()  # what was sent before may leave on what is displaced now, or end the connection
+        if self._topics.news or self._delivery.ready:
+            self._lifecycle.flush()  # what was sent before may leave on what is displaced now, or end the connection
         session = self._lifecycle.sessions.get(id)
         if isinstance(intent, Abort):
             self._abort(exchange, id, session, extra)
@@ -281,7 +282,7 @@ class Reception:
     def _send(self, exchange: Exchange, session: Session, intent: Send, adopted: bool, extra: RawHeaders) -> None:
         if adopted:
             self._lifecycle.adopt(session, None)
-        if self._lifecycle.is_full(session):
+        if session.inbox is not None and self._lifecycle.is_full(session):
             self._lifecycle.reactions["inbox_messages"] += 1
             text = f"More than {self._settings.inbox_messages} messages wait to be dealt with (inbox_messages)."
             self._delivery.answer(exchange, text_answer(429, text, (*extra, (b"Retry-After", b"1"))))

@@ -125,7 +125,9 @@ class ServerEndpoint:
         `pings`: the embedder can send a WebSocket ping and will call `pong`. `admission` is what the
         application thinks of the request.
         """
-        self._at(now)
+        delivery = self._delivery
+        if now > delivery.now:
+            delivery.now = now
         exchange = Exchange(request, context, pings=pings)
         self._reception.open(exchange, admission)
         return exchange
@@ -344,18 +346,13 @@ class ServerEndpoint:
             if self._topics.news or self._delivery.ready:
                 self._lifecycle.flush()
             if not outputs:
-                until = self._deadline()
+                if not self._lifecycle.expects_age and not self._topics.is_empty:
+                    self._lifecycle.expect_age()
+                until = self._lifecycle.timers.next()
                 if self._wait.until != until:
                     self._wait = Wait(until)
                 return self._wait
         return outputs.popleft()
-
-    def _deadline(self) -> float | None:
-        timers = self._lifecycle.timers
-        if not self._lifecycle.expects_age and not self._topics.is_empty:
-            self._lifecycle.expects_age = True
-            timers.arm(None, "rings", self._delivery.now + self.settings.ring_age / 4)
-        return timers.next()
 
     def route_of(self, request: Request) -> Route | None:
         """The route that would take `request`; None: it would be answered 404."""

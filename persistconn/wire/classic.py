@@ -18,7 +18,7 @@ from ..errors import RemoteProtocolError
 from ..settings import Settings
 from .dialect import CLASSIC, CLASSIC_WITHOUT_START, Traits, beneath
 from .form import read_form
-from .http import Query, Request
+from .http import Request, read_query
 from .transports import EVENT_STREAM, LONG_POLLING, WEBSOCKETS, Framing, forever_frame, jsonp_polling
 
 __all__ = [
@@ -200,7 +200,7 @@ _LONGEST_REMEMBERED: Final = 1_024
 @lru_cache(maxsize=512)
 def _read_query(text: str) -> _Asked:
     """A client says the same with each of its messages; what is remembered is bounded in number and in size."""
-    get = Query(text).find
+    get = read_query(text).find
     version = get("clientProtocol")
     name = get("transport") or ""
     return _Asked(
@@ -213,18 +213,34 @@ def _read_query(text: str) -> _Asked:
     )
 
 
+def _asked(text: str) -> tuple[_Asked, str | None]:
+    """What a query says, and the position it quotes: that is new each time, and all else the same."""
+    others, found, rest = text.partition("&messageId=")
+    cursor, _, rest = rest.partition("&")
+    if rest:
+        others = f"{others}&{rest}"
+    asked = _read_query(others) if len(others) <= _LONGEST_REMEMBERED else _read_query.__wrapped__(others)
+    if found and asked.cursor is None and "%" not in cursor and "+" not in cursor:
+        return asked, cursor
+    if found:
+        asked = _read_query.__wrapped__(text)  # there is another one, perhaps before it, or it has to be decoded
+    return asked, asked.cursor
+
+
 def read_request(request: Request, mount: str, settings: Settings) -> Intent:
     """What a request to the endpoint at `mount` asks for. Any method will do; the end of the path says it all.
 
     Raises RemoteProtocolError with the answer to give. It does not look into the token.
     """
-    text = request.query_string
-    again = len(text) <= _LONGEST_REMEMBERED and "messageId" not in text  # a cursor comes once
-    asked = _read_query(text) if again else _read_query.__wrapped__(text)
+    asked, cursor = _asked(request.query_string)
     callback = asked.callback
     if callback is not None:
         _check_callback(callback, settings)
-    rest = beneath(mount, request) or ""
+    path = request.path
+    if not request.root_path and path.startswith(mount) and path[len(mount) : len(mount) + 1] == "/":
+        rest = path[len(mount) :]  # what nearly all are
+    else:
+        rest = beneath(mount, request) or ""
     verb = rest[rest.rfind("/") + 1 :].lower()
     if verb == "negotiate":
         return Negotiate(_url(request.path[: -len("/negotiate")]), asked.version, callback)
@@ -243,10 +259,10 @@ def read_request(request: Request, mount: str, settings: Settings) -> Intent:
     if verb == "abort":
         return Abort(transport, token, asked.version)
     kind: Kind = "connect" if verb == "connect" else "reconnect" if verb == "reconnect" else "poll"
-    return _attach(request, kind, transport, token, asked)
+    return _attach(request, kind, transport, token, cursor, asked)
 
 
-def _attach(request: Request, kind: Kind, transport: str, token: str, asked: _Asked) -> Attach:
+def _attach(request: Request, kind: Kind, transport: str, token: str, cursor: str | None, asked: _Asked) -> Attach:
     callback = asked.callback
     form: dict[str, str] = {}
     if transport == "longPolling":
@@ -263,7 +279,7 @@ def _attach(request: Request, kind: Kind, transport: str, token: str, asked: _As
         framing = WEBSOCKETS
     if kind == "poll" and framing.streaming:
         kind = "reconnect"
-    cursor = asked.cursor or form.get("messageId") or None
+    cursor = cursor or form.get("messageId") or None
     groups_token = asked.groups_token or form.get("groupsToken") or None
     return Attach(kind, framing, token, cursor, groups_token, asked.version)
 

@@ -15,7 +15,19 @@ from urllib.parse import unquote, unquote_to_bytes
 import msgspec
 from msgspec.structs import replace
 
-__all__ = ["Chunk", "End", "Head", "Headers", "Message", "Piece", "Ping", "Query", "RawHeaders", "Request"]
+__all__ = [
+    "Chunk",
+    "End",
+    "Head",
+    "Headers",
+    "Message",
+    "Piece",
+    "Ping",
+    "Query",
+    "RawHeaders",
+    "Request",
+    "read_query",
+]
 
 RawHeaders: TypeAlias = tuple[tuple[bytes, bytes], ...]
 
@@ -139,7 +151,16 @@ def _decoded(text: str) -> str:
 _LONGEST_REMEMBERED: Final = 1_024
 _MOST_FIELDS_REMEMBERED: Final = 16
 _remembered: Final = lru_cache(maxsize=512)(Query)
-"""A client sends the same query again and again; what is remembered is bounded in number and in size."""
+
+
+def read_query(text: str) -> Query:
+    """The parameters of a query string.
+
+    A client sends the same one again and again; what is remembered of that is bounded in number and in size.
+    """
+    if len(text) > _LONGEST_REMEMBERED or text.count("&") >= _MOST_FIELDS_REMEMBERED:
+        return Query(text)
+    return _remembered(text)
 
 
 class Request(msgspec.Struct, eq=False, gc=False):
@@ -173,10 +194,7 @@ class Request(msgspec.Struct, eq=False, gc=False):
     @property
     def query(self) -> Query:
         """The parameters of the URL. They are not kept: a connection holds on to its request, and has the text."""
-        text = self.query_string
-        if len(text) > _LONGEST_REMEMBERED or text.count("&") >= _MOST_FIELDS_REMEMBERED:
-            return Query(text)
-        return _remembered(text)
+        return read_query(self.query_string)
 
     def with_user(self, user: str | None) -> Request:
         """The same request, made by `user`."""

@@ -47,6 +47,16 @@ async def test_others_have_their_turn_although_there_is_always_more_to_read() ->
             assert channel.turns == turns
 
 
+async def test_who_is_new_is_read_at_once_and_without_being_told_to() -> None:
+    poller = Poller()
+    channel: Any = Insatiable()
+    poller.greet(channel)
+    poller.serve_ready()
+    poller.serve_ready()
+    assert channel.turns == 1
+    poller.close()
+
+
 async def test_an_error_of_ours_costs_one_connection(caplog: pytest.LogCaptureFixture) -> None:
     host = FakeHost()
 

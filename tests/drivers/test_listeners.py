@@ -6,6 +6,7 @@ import errno
 import socket
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,28 @@ async def accept_one(failures: list[int]) -> list[float]:
     finally:
         listener.close()
     return slept
+
+
+async def test_accepted_sockets_do_not_hold_small_writes_back_or_wait_for_ever() -> None:
+    (listener,) = bind("127.0.0.1", 0)
+    options: list[int] = []
+    done = anyio.Event()
+
+    def attach(sock: socket.socket, client: object) -> None:
+        with sock:
+            options.append(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            if hasattr(socket, "TCP_USER_TIMEOUT"):
+                options.append(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT))
+        done.set()
+
+    with anyio.fail_after(PATIENCE), socket.create_connection(listener.socket.getsockname()):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(partial(accept_forever, listener.socket, attach, user_timeout=7.5))
+            await done.wait()
+            tasks.cancel_scope.cancel()
+    listener.close()
+    assert options[0]
+    assert options[1:] in ([], [7500])
 
 
 async def test_accept_waits_longer_and_longer_while_the_system_has_no_room(caplog: pytest.LogCaptureFixture) -> None:

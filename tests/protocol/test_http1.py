@@ -249,6 +249,16 @@ def test_draining_lets_a_request_be_answered_first(before: bytes) -> None:
     assert http.closing
 
 
+def test_draining_lets_an_answer_that_has_begun_come_to_its_end() -> None:
+    http = Http1Server()
+    http.receive(GET)
+    http.send((Head(200), Chunk(b"hi")))
+    http.drain()
+    assert not http.closing
+    assert http.send((End(),)) == b"0\r\n\r\n"
+    assert http.closing
+
+
 def test_draining_leaves_a_websocket_to_its_end() -> None:
     http = open_websocket()
     http.drain()

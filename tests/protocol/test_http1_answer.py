@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from persistconn.errors import LocalProtocolError
-from persistconn.protocol.http1_answer import Answer, accept_websocket, refusal
+from persistconn.protocol.http1_answer import Answer, accept_websocket, plain_answer, refusal
 from persistconn.protocol.http1_policy import Incoming
 from persistconn.wire.http import Chunk, End, Head, Message, Piece, Ping, Request
 
@@ -101,6 +101,44 @@ def test_an_informational_head_comes_before_the_answer() -> None:
     assert it.send((Head(103, ((b"Link", b"</x>"),)),)) == b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
     assert it.send((Head(200), Chunk(b"x"), End())).startswith(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n")
     assert answer(http_1_0=True).send((Head(103),)) == b""
+
+
+# The short way ------------------------------------------------------------------------------------
+
+
+@given(
+    st.sampled_from(["GET", "POST", "HEAD"]),
+    st.booleans(),
+    st.booleans(),
+    st.lists(
+        st.sampled_from(
+            [
+                *(Head(200), Head(200, TEXT), Head(200, ((b"Connection", b"close"),)), Head(404), Head(103)),
+                *(Chunk(b""), Chunk(b"hello"), End(), Message("x")),
+            ]
+        ),
+        max_size=4,
+    ),
+)
+def test_a_plain_answer_is_what_the_long_way_makes(
+    method: str, http_1_0: bool, keep_alive: bool, pieces: list[Piece]
+) -> None:
+    incoming = Incoming(Request(method, "/"), http_1_0=http_1_0, keep_alive=keep_alive)
+    quick = plain_answer(incoming, pieces)
+    if quick is not None:
+        it = Answer(incoming)
+        assert it.send(pieces) == quick
+        assert (it.finished, it.keep_alive) == (True, True)
+
+
+def test_what_is_no_answer_is_not_plain() -> None:
+    for pieces in ((Head(200), Head(200), End()), (Head(200), Message("x"), End()), (Chunk(b"x"), End())):
+        assert plain_answer(Incoming(Request("POST", "/")), pieces) is None
+
+
+def test_what_nearly_all_answers_are_is_plain() -> None:
+    for pieces in ((Head(200), End()), (Head(200, TEXT), Chunk(b"hello"), End())):
+        assert plain_answer(Incoming(Request("POST", "/")), pieces) is not None
 
 
 # Misuse -------------------------------------------------------------------------------------------

@@ -35,6 +35,27 @@ def test_what_was_armed_again_and_again_takes_no_room() -> None:
     assert timers.next() == 9_999.0
 
 
+def test_what_was_disarmed_takes_no_room() -> None:
+    timers: Timers[int] = Timers()
+    timers.arm(-1, "pulse", 99_999.0)
+    for owner in range(10_000):
+        timers.arm(owner, "poll", float(owner))
+        timers.disarm(owner, "poll", "pulse")
+    assert len(timers._heap) <= 65
+    assert len(timers._queued) <= 65
+    assert timers.next() == 99_999.0
+
+
+def test_a_timer_may_be_moved_back_and_forth() -> None:
+    timers: Timers[str] = Timers()
+    for deadline in (9.0, 5.0, 9.0, 7.0):
+        timers.arm("ann", "poll", deadline)
+    assert timers.next() == 7.0
+    assert list(timers.due(6.0)) == []
+    assert list(timers.due(20.0)) == [("ann", "poll")]
+    assert timers.next() is None
+
+
 @given(
     st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("xy"), st.none() | st.floats(0, 100))), st.floats(0, 100)
 )

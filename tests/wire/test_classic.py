@@ -33,7 +33,7 @@ from persistconn.wire.classic import (
     same_user,
 )
 from persistconn.wire.dialect import CLASSIC, CLASSIC_WITHOUT_START
-from persistconn.wire.http import Chunk, Headers, Request
+from persistconn.wire.http import Chunk, Headers, Query, Request
 from persistconn.wire.transports import EVENT_STREAM, LONG_POLLING, WEBSOCKETS
 
 SETTINGS = Settings()
@@ -346,6 +346,25 @@ def test_a_forever_frame_has_a_number() -> None:
     assert isinstance(attach, Attach)
     assert attach.framing.name == "foreverFrame"
     assert refused("/signalr/connect", query) == (500, "The supplied frameId is in the incorrect format.")
+
+
+FIELDS = st.lists(
+    st.tuples(
+        st.sampled_from(["messageId", "message%49d", "messageid", "amp%26messageId", "x&messageId", "tid", ""]),
+        st.sampled_from(["e7-1", "e7-2", "e7%2D3", "e7+4", "%26messageId=e7-5", ""]),
+    ),
+    max_size=4,
+)
+
+
+@given(FIELDS, FIELDS)
+def test_the_position_is_the_first_that_is_quoted(before: list[tuple[str, str]], after: list[tuple[str, str]]) -> None:
+    text = "&".join(f"{name}={value}" for name, value in before) + f"&{POLL}&"
+    text += "&".join(f"{name}={value}" for name, value in after)
+    asked = get("/signalr/poll", text)
+    assert isinstance(asked, Attach)
+    assert asked.cursor == (Query(text).find("messageId") or None)
+    assert asked.token == Query(text)["connectionToken"]
 
 
 def test_a_client_that_comes_back_quotes_cursor_and_groups() -> None:

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, Literal, TypeAlias
 
+from ..listeners import when_readable
 from ..state import ServerState
 
 __all__ = ["Address", "StreamDriver", "Streams", "guarded", "reset_on_close", "running_backend", "streams_for"]
@@ -36,6 +37,10 @@ class Streams(ABC):
     @abstractmethod
     def spawn(self, call: Callable[..., Awaitable[Any]], *args: Any) -> None:
         """Run `call(*args)` in a task of its own, cancelled when the streams are left. An error is logged."""
+
+    async def when_readable(self, sock: socket.socket, call: Callable[[], None]) -> None:
+        """Call `call()` whenever there is something to read from `sock`, a listener, until it raises."""
+        await when_readable(sock, call)
 
 
 async def guarded(call: Callable[..., Awaitable[Any]], *args: Any) -> None:

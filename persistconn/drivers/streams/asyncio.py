@@ -156,13 +156,20 @@ class AsyncioStreams(Streams):
     def attach(self, sock: socket.socket, client: Address, tls: ssl.SSLContext | None) -> None:
         """See Streams."""
         if tls is None and self._poller is not None:
-            EpollChannel(self._state, self._poller, sock, client=client)
+            self._poller.greet(EpollChannel(self._state, self._poller, sock, client=client))
             return
         if tls is None:
             channel = AsyncioChannel(self._state, sock=sock, client=client)
         else:
             channel = AsyncioChannel(self._state, client=client, scheme="https")
         self.spawn(self._connect, channel, sock, tls)
+
+    async def when_readable(self, sock: socket.socket, call: Callable[[], None]) -> None:
+        """See Streams."""
+        if self._poller is not None:
+            await self._poller.when_readable(sock, call)
+        else:
+            await super().when_readable(sock, call)
 
     async def _connect(self, channel: AsyncioChannel, sock: socket.socket, tls: ssl.SSLContext | None) -> None:
         settings = self._state.settings

@@ -36,9 +36,13 @@ class TrioStreams(Streams):
     def attach(self, sock: socket.socket, client: Address, tls: ssl.SSLContext | None) -> None:
         """See Streams."""
         if tls is None:
-            EpollChannel(self._state, self._poller, sock, client=client)
+            self._poller.greet(EpollChannel(self._state, self._poller, sock, client=client))
         else:
             self.spawn(serve_tls, self._state, sock, client, tls)
+
+    async def when_readable(self, sock: socket.socket, call: Callable[[], None]) -> None:
+        """See Streams."""
+        await self._poller.when_readable(sock, call)
 
     async def read_forever(self) -> None:
         """Serve what comes on any socket. Others have their turn at each wait, even when there is always more."""
