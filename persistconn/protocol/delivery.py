@@ -238,18 +238,19 @@ class Delivery:
 
     def _hand_over(self, topic: Topic, posts: list[Post], released: list[Session]) -> None:
         """Hand posts to the one who reads them: the same as `_fan_out`, and what an echo costs."""
+        topics = self._topics
         for session in topic.readers:  # one, or none any more
             exchange = session.exchange
             if exchange is None:
                 continue
             framing = exchange.framing
-            payloads = self._topics.fit_together(topic, posts) if exchange.idle else None
+            payloads = topics.fit_together(topic, posts) if exchange.idle else None
             if payloads is None or not (framing.streaming or self._answers_alike(exchange, framing)):
                 self._hold(session, exchange)
                 continue
             exchange.idle = False
             exchange.in_flight = 1
-            session.position = session.told = head = self._topics.head
+            session.position = session.told = head = topics.head
             piece = framing.frame(plain_envelope(self._opening, head, payloads))
             if framing.streaming:
                 self.outputs.append(Transmit([exchange], (piece,)))

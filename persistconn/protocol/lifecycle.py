@@ -36,6 +36,8 @@ __all__ = ["Lifecycle"]
 
 _REMEMBERED = (DisconnectReason.closed, DisconnectReason.aborted, DisconnectReason.slow)
 """Ends after which a late request does not revive the connection."""
+_UNBORN, _LIVE, _GONE = App.UNBORN, App.LIVE, Link.GONE
+"""Looking up a member of an enum costs as much as making an event, and these are asked for per message."""
 
 
 class Lifecycle:
@@ -198,14 +200,21 @@ class Lifecycle:
 
     def receive(self, session: Session, exchange: Exchange, messages: Sequence[str | bytes]) -> None:
         """Messages for the application, which hears of the connection first if it has not yet."""
-        if session.app is App.UNBORN:
+        if session.app is _UNBORN:
             self.begin(session, session.request)
         id = session.id
         said = [Received(id, data, exchange) for data in messages if data != KEEP_ALIVE or not exchange.duplex]
-        self._queue(session, *said)
-        if session.inbox is not None and self.is_full(session):
-            exchange.paused = True
-            self.reactions["inbox_messages"] += 1
+        if said and session.event is None:
+            session.event = first = said.pop(0)
+            self._delivery.events.append(first)
+        if said:
+            if session.inbox is None:
+                session.inbox = deque(said)
+            else:
+                session.inbox.extend(said)
+            if self.is_full(session):
+                exchange.paused = True
+                self.reactions["inbox_messages"] += 1
 
     def is_full(self, session: Session) -> bool:
         """The application is too far behind this client for another message."""
@@ -238,7 +247,7 @@ class Lifecycle:
         session = self.sessions.get(event.connection_id)
         if session is None or session.event is not event:
             raise LocalProtocolError(f"complete() for {event!r}, which is not in flight")
-        if session.app is not App.LIVE and (
+        if session.app is not _LIVE and (
             (session.app is App.STARTING and isinstance(event, Connected | Reconnected))
             or (session.app is App.ENDING and isinstance(event, Disconnected))
         ):
@@ -255,7 +264,7 @@ class Lifecycle:
             if exchange is not None and exchange.paused and len(inbox) <= self._settings.inbox_messages // 2:
                 exchange.paused = False
                 self._delivery.outputs.append(Resume(exchange))
-        if session.link is Link.GONE:  # else there is no joint rule
+        if session.link is _GONE:  # else there is no joint rule
             self.settle(session)
         return session
 
