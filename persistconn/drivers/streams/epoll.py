@@ -30,8 +30,10 @@ AT_ONCE: Final = 256
 class Poller:
     """Says which of many sockets can be read, and tells channels that are over that they are.
 
-    Level-triggered: what is not read now is reported again. A socket that nobody wants to read is taken out, as an
-    end or an error would be reported for ever, whatever was asked for (epoll_ctl(2), EPOLLHUP and EPOLLERR).
+    Edge-triggered: a socket is reported when something comes, and the system need not look at it again to see whether
+    we have taken it. Fewer bytes than asked for were all there were (epoll(7), questions and answers); after as many
+    as that, and where the end has come behind them, `again` has it reported once more. A socket that nobody wants to
+    read is taken out, for its end would be reported, whatever was asked for (epoll_ctl(2), EPOLLHUP and EPOLLERR).
     """
 
     __slots__ = ("_channels", "_epoll", "_gone", "_news")
@@ -48,8 +50,12 @@ class Poller:
 
     def add(self, channel: EpollChannel, descriptor: int) -> None:
         """Read this socket from now on. Raises OSError when the system has no room for that."""
-        self._epoll.register(descriptor, select.EPOLLIN)
+        self._epoll.register(descriptor, select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET)
         self._channels[descriptor] = channel
+
+    def again(self, descriptor: int) -> None:
+        """Not all has been read: report it again, after others had their turn."""
+        self._epoll.modify(descriptor, select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET)
 
     def remove(self, descriptor: int) -> None:
         """Read it no more; always before it is closed, for its number may be another socket's a moment later."""
@@ -59,10 +65,13 @@ class Poller:
     def serve_ready(self) -> None:
         """Read every socket that has something, once, and give it to its channel."""
         find = self._channels.get
+        only_bytes = select.EPOLLIN
         told: EpollChannel | None = None
-        for descriptor, _ in self._epoll.poll(0, AT_ONCE):
+        for descriptor, came in self._epoll.poll(0, AT_ONCE):
             channel = find(descriptor)
             if channel is not None:  # else one that came before has paused or closed it
+                if came != only_bytes:
+                    self.again(descriptor)
                 try:
                     if channel.readable():
                         told = channel
@@ -70,7 +79,7 @@ class Poller:
                     logger.exception("an error in the server; the connection it happened on is closed")
                     channel.cut()
         if told is not None:
-            told.pump()
+            told.serve()
 
     def bury(self, channel: EpollChannel) -> None:
         """Its socket is closed: tell it so, soon."""
@@ -131,6 +140,8 @@ class EpollChannel(Channel):
             self._close()  # reset by the peer
             return False
         if data:
+            if len(data) == READ:
+                self._poller.again(self._socket.fileno())
             return self.hear(data)
         self._heard_all = True
         self.pause_reading()
@@ -138,9 +149,9 @@ class EpollChannel(Channel):
             self.finish(linger=False)
         return False
 
-    def pump(self) -> None:
+    def serve(self) -> None:
         """Let the host deal with what all channels have heard."""
-        self._host.pump()
+        self._host.serve()
 
     def write(self, data: bytes) -> bool:
         """See Channel."""
