@@ -21,7 +21,8 @@ from .errors import ConfigurationError, PersistconnError, RemoteProtocolError
 from .host import Host
 from .page import Body, Page, page_for
 from .protocol.reception import ADMITTED, Admission, Route
-from .protocol.server import EndpointStatistics, ServerEndpoint
+from .protocol.server import ServerEndpoint
+from .protocol.statistics import EndpointStatistics
 from .settings import Settings
 from .tasks import ends_this_task
 from .wire.http import Request

@@ -12,7 +12,8 @@ import inspect
 import logging
 import types
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
-from contextvars import copy_context
+from contextvars import Context, copy_context
+from functools import partial
 from typing import Any, Final, Protocol
 
 import anyio
@@ -48,11 +49,13 @@ class Stage(Outlet, Protocol):
 class Lifetime:
     """A connection as its callbacks know it, and the tasks that end with it."""
 
-    __slots__ = ("connection", "owner", "tasks")
+    __slots__ = ("connection", "on_received", "owner", "tasks")
 
     def __init__(self, owner: PersistentConnection, connection: Connection) -> None:
         self.owner = owner
         self.connection = connection
+        self.on_received = awaitable(owner.on_received)
+        """Looked up once: asking for it, and what it is, costs more than calling it."""
         self.tasks: dict[object, Callable[[], None]] | None = None
         """How to cancel each."""
 
@@ -98,12 +101,19 @@ async def call(function: Callable[..., Any], *args: Any) -> Any:
     return await result if inspect.isawaitable(result) else result
 
 
+def awaitable(function: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
+    """The same as `call` with this function, for who calls it often."""
+    return function if inspect.iscoroutinefunction(function) else partial(call, function)
+
+
 class Callbacks:
     """The callbacks of all routes, and the tasks that run them."""
 
     def __init__(self, routes: Mapping[str, PersistentConnection], stage: Stage) -> None:
         self.running = False
         """A callback is being stepped: what it sends need not leave before it waits or ends."""
+        self.now = 0.0
+        """When the step began: near enough for what callbacks send, as none may keep the loop for long."""
         self._routes = routes
         self._stage = stage
         self._endpoint = stage.endpoint
@@ -116,8 +126,6 @@ class Callbacks:
         """Made when somebody waits for the last connection to be told of its end."""
         self._waiting: dict[str, _Lead] = {}
         """The tasks whose callback waits for something, by connection."""
-        self._coroutines: set[object] = set()
-        """Functions that are known to be coroutine functions: asking costs more than the rest of a call."""
 
     def open(self, tasks: Tasks) -> None:
         """From now on there are tasks to run callbacks in."""
@@ -139,13 +147,16 @@ class Callbacks:
         if self._empty is not None and not self._lifetimes and not self._endpoint.events:
             self._empty.set()
 
-    def summon(self) -> None:
-        """The endpoint has events: see that the leader deals with them, or that there is one."""
+    def summon(self, *, at_once: bool = False) -> None:
+        """The endpoint has events: see that the leader deals with them, `at_once` if it can, or that there is one."""
         leader = self._leader
         if leader is not None:
             if leader.parked:
                 leader.parked = False
-                leader.parking.wake()
+                if at_once:
+                    leader.parking.enter()
+                else:
+                    leader.parking.wake()
             return
         if self._tasks is None:
             raise PersistconnError("the app is not running: use `async with app.running()` or serve it")
@@ -175,8 +186,10 @@ class Callbacks:
     def _watch(self, me: _Lead) -> Generator[Any, Any, None]:
         """Step the callbacks of one task. Whenever one waits, what was sent leaves and somebody else may lead."""
         work = self._lead(me)
+        clock = self._stage.clock
         try:
             self.running = True
+            self.now = clock()
             step = work.send(None)
             while True:
                 self.running = False
@@ -194,9 +207,11 @@ class Callbacks:
                     raise
                 except BaseException as error:
                     self.running = True
+                    self.now = clock()
                     step = work.throw(error)
                 else:
                     self.running = True
+                    self.now = clock()
                     step = work.send(value)
         except StopIteration:
             pass
@@ -220,10 +235,13 @@ class Callbacks:
         count = 0
         while True:
             while events and count < _EVENTS_AT_ONCE:
-                count += 1
                 me.waited = False
-                me.event = events.popleft()
-                await (self._receive(me.event) if type(me.event) is Received else self._tell(me.event))
+                if type(events[0]) is Received:
+                    count += await self._receive(me, clean, _EVENTS_AT_ONCE - count)
+                else:
+                    count += 1
+                    me.event = events.popleft()
+                    await self._tell(me.event)
                 if me.waited:
                     if self._tasks is None or me.cancelled:
                         return  # we are being cancelled, whatever the callback made of it
@@ -245,34 +263,56 @@ class Callbacks:
                 await me.parking.wait()
             me.resting = False
 
-    async def _receive(self, event: Received) -> None:
-        """Hand the application a message: what an echo costs."""
-        lifetime = self._lifetimes[event.connection_id]
-        connection, owner = lifetime.connection, lifetime.owner
-        failure: BaseException | None = None
-        connection._message = event
-        try:
+    async def _receive(self, me: _Lead, clean: Context, most: int) -> int:
+        """Hand the application messages until one waits or something else comes: what an echo costs.
+
+        Gives back how many there were.
+        """
+        endpoint = self._endpoint
+        events, proceed = endpoint.events, endpoint.proceed
+        count = 0
+        event: Received | None = None
+        while True:
+            if event is None:
+                if not events or count >= most or type(first := events[0]) is not Received:
+                    return count
+                event = first
+                events.popleft()
+                lifetime = self._lifetimes[event.connection_id]
+                connection, owner, on_received = lifetime.connection, lifetime.owner, lifetime.on_received
+            count += 1
+            me.event = connection._message = event
             data: Any = event.data
-            if type(data) is str:
-                connection.text = data
-                if not owner.raw_text:
-                    data = read_data(data)
-            else:
-                connection.text = ""
-            on_received = owner.on_received
-            if connection.ended and owner.cancels_received:
-                pass  # nobody waits for it: it is not begun
-            elif getattr(on_received, "__func__", None) in self._coroutines:
-                await on_received(connection, data)
-            else:
-                await self._call(on_received, connection, data)
-        except BaseException as error:
-            failure = error
-        held, connection._message = connection._message is None, None
+            try:
+                if type(data) is str:
+                    connection.text = data
+                    if not owner.raw_text:
+                        data = read_data(data)
+                else:
+                    connection.text = ""
+                if not (connection.ended and owner.cancels_received):  # else nobody waits for it: it is not begun
+                    await on_received(connection, data)
+            except BaseException as error:
+                connection._message = None
+                self._complete(event, error=error)
+                self._failed(event, error)
+                return count
+            taken, connection._message = connection._message is None, None
+            if me.waited or copy_context() != clean or (taken and not event.exchange.duplex):
+                self._complete(event, hold=taken)
+                return count
+            event = proceed(event, self.now)
+
+    def _complete(
+        self,
+        event: AppEvent,
+        *,
+        answer: Sequence[str] | None = None,
+        error: BaseException | None = None,
+        hold: bool = False,
+    ) -> None:
         if self._tasks is not None:
-            self._endpoint.complete(event, self._stage.clock(), error=failure, hold=held and failure is None)
-        if failure is not None:
-            self._failed(event, failure)
+            self._endpoint.complete(event, self._stage.clock(), answer=answer, error=error, hold=hold)
 
     async def _tell(self, event: AppEvent) -> None:
         """Tell the application of anything but a message."""
@@ -282,11 +322,10 @@ class Callbacks:
             answer = await self._run(event)
         except BaseException as error:
             failure = error
-        if self._tasks is not None:
-            self._endpoint.complete(event, self._stage.clock(), answer=answer, error=failure)
-            if type(event) is Disconnected:
-                self._lifetimes.pop(event.connection_id).end()
-                self._check_empty()
+        self._complete(event, answer=answer, error=failure)
+        if self._tasks is not None and type(event) is Disconnected:
+            self._lifetimes.pop(event.connection_id).end()
+            self._check_empty()
         if failure is not None:
             self._failed(event, failure)
 
@@ -308,25 +347,19 @@ class Callbacks:
         connection, owner = lifetime.connection, lifetime.owner
         match event:
             case Connected():
-                await self._call(owner.on_connected, connection)
+                await call(owner.on_connected, connection)
             case Rejoining():
-                return tuple(await self._call(owner.on_rejoining_groups, connection, event.groups))
+                return tuple(await call(owner.on_rejoining_groups, connection, event.groups))
             case Reconnected():
                 connection.request = event.request
                 connection.recovered, connection.missed = event.recovered, event.missed
-                await self._call(owner.on_reconnected, connection)
+                await call(owner.on_reconnected, connection)
             case Gap():
                 connection.recovered, connection.missed = False, event.missed
                 _logger.warning("connection %s is slow and missed %s messages", connection.id, event.missed)
-                await self._call(owner.on_gap, connection)
+                await call(owner.on_gap, connection)
             case _:
                 assert isinstance(event, Disconnected)
                 connection.ended = True
-                await self._call(owner.on_disconnected, connection, event.reason)
+                await call(owner.on_disconnected, connection, event.reason)
         return None
-
-    async def _call(self, function: Callable[..., Any], *args: Any) -> Any:
-        if inspect.iscoroutinefunction(function):
-            self._coroutines.add(getattr(function, "__func__", function))
-            return await function(*args)
-        return await call(function, *args)

@@ -169,6 +169,13 @@ class Host:
         elif not self._callbacks.running:
             self._callbacks.summon()  # who deals with them flushes
 
+    def serve(self) -> None:
+        """The same for a caller who has nothing else under way: callbacks may run before this returns."""
+        if not self.endpoint.events:
+            self.flush()
+        elif not self._callbacks.running:
+            self._callbacks.summon(at_once=True)
+
     def flush(self) -> None:
         """Do what the endpoint says for the network, until it has no more to say."""
         if self._pumping:
@@ -271,9 +278,11 @@ class Host:
 
     async def send_to(self, connection_id: str, payload: Encoded) -> None:
         """`connection.send`."""
-        keeps_up = self.endpoint.send(connection_id, payload, self.clock())
+        callbacks = self._callbacks
+        running = callbacks.running
+        keeps_up = self.endpoint.send(connection_id, payload, callbacks.now if running else self.clock())
         if keeps_up:
-            if not self._callbacks.running:
+            if not running:
                 self.pump()
         elif keeps_up is None:
             raise ConnectionClosed(f"connection {connection_id} has ended")

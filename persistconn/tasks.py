@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager
-from typing import Any, Protocol, TypeVar
+from contextvars import Context
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import anyio
+
+if TYPE_CHECKING:
+    import asyncio
 
 __all__ = ["Parking", "Tasks", "ends_this_task", "open_tasks"]
 
@@ -27,8 +32,12 @@ class Parking(Protocol):
     def wake(self) -> None:
         """End the wait, or the next one."""
 
-    async def wait(self) -> None:
+    def enter(self) -> None:
+        """The same, and where the loop allows it the task goes on before this returns: the caller's last act."""
+
+    def wait(self) -> Awaitable[None]:
         """Return when woken."""
+        ...
 
 
 class Tasks(Protocol):
@@ -121,7 +130,7 @@ class _AsyncioTasks:
         return cancel
 
     def parking(self) -> Parking:
-        return _FutureParking(self._loop)
+        return _AsyncioParking(self._loop, partial(self._asyncio.current_task, self._loop))
 
     async def cancel(self) -> None:
         with anyio.CancelScope(shield=True):
@@ -131,30 +140,86 @@ class _AsyncioTasks:
                 await self._asyncio.wait(self._running)
 
 
-class _FutureParking:
-    __slots__ = ("_future", "_loop", "_woken")
+class _AsyncioParking:
+    """Stands in for a future (`asyncio.isfuture` says what that takes), for one wait after the other.
 
-    def __init__(self, loop: Any) -> None:
-        self._loop = loop
-        self._future: Any = None
+    A future tells its task in the next round of the loop, at the price of a system call and of half an echo. This one
+    can also run the task that waits at once, from a callback of the loop: the task takes its step as it always does.
+    """
+
+    __slots__ = (
+        "_asyncio_future_blocking",
+        "_cancelled",
+        "_context",
+        "_loop",
+        "_resume",
+        "_running",
+        "_waits",
+        "_woken",
+    )
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, running: Callable[[], object]) -> None:
+        self._asyncio_future_blocking = False
+        self._loop = loop  # a task looks for this in a future without `get_loop`, which would be a call more
+        self._running = running
+        self._waits = False
         self._woken = False
+        self._cancelled: BaseException | None = None
+        self._resume: Callable[[_AsyncioParking], object] | None = None
+        """Lets the task go on; None: nobody waits, or it will go on in the next round."""
+        self._context: Context | None = None
 
     def wake(self) -> None:
-        future = self._future
-        if future is None:
+        resume, self._resume = self._resume, None
+        if resume is not None:
+            self._loop.call_soon(resume, self, context=self._context)
+        elif not self._waits:
             self._woken = True
-        elif not future.done():
-            future.set_result(None)
 
-    async def wait(self) -> None:
+    def enter(self) -> None:
+        resume, context = self._resume, self._context
+        if resume is None or context is None or self._running() is not None:
+            self.wake()  # no task can run inside another
+        else:
+            self._resume = None
+            context.run(resume, self)
+
+    def wait(self) -> Awaitable[None]:
+        return self
+
+    def __await__(self) -> Generator[Any, None, None]:
         if self._woken:
             self._woken = False
             return
-        self._future = self._loop.create_future()
+        self._waits = self._asyncio_future_blocking = True
         try:
-            await self._future
+            yield self
         finally:
-            self._future = None
+            self._waits = False
+            self._resume = None
+
+    # What the task asks of its future -----------------------------------------------------------
+
+    def add_done_callback(self, resume: Callable[[_AsyncioParking], object], *, context: Context) -> None:
+        self._resume = resume
+        self._context = context
+
+    def done(self) -> bool:
+        return self._resume is None
+
+    def cancel(self, msg: object = None) -> bool:
+        if self._resume is None:
+            return False
+        from asyncio import CancelledError
+
+        self._cancelled = CancelledError() if msg is None else CancelledError(msg)  # anyio knows its own by that
+        self.wake()
+        return True
+
+    def result(self) -> None:
+        cancelled, self._cancelled = self._cancelled, None
+        if cancelled is not None:
+            raise cancelled
 
 
 class _TrioTasks:
@@ -196,6 +261,9 @@ class _TrioParking:
             self._woken = True
         else:
             trio.lowlevel.reschedule(task)
+
+    def enter(self) -> None:
+        self.wake()
 
     async def wait(self) -> None:
         import trio

@@ -35,7 +35,7 @@ from persistconn import (
 )
 from persistconn.host import Host
 from persistconn.protocol import Exchange
-from persistconn.tasks import ends_this_task, open_tasks
+from persistconn.tasks import Parking, ends_this_task, open_tasks
 from persistconn.wire.http import Chunk, End, Head, Message, Piece
 
 pytestmark = pytest.mark.anyio
@@ -1049,6 +1049,9 @@ async def test_a_burst_of_many_connections_leaves_together() -> None:
 
 
 async def test_a_wake_ends_one_wait_whichever_comes_first() -> None:
+    async def wait(parking: Parking) -> None:
+        await parking.wait()
+
     async with open_tasks() as tasks:
         parking = tasks.parking()
         parking.wake()
@@ -1058,10 +1061,57 @@ async def test_a_wake_ends_one_wait_whichever_comes_first() -> None:
             await parking.wait()
             pytest.fail("nobody woke it")
         async with anyio.create_task_group() as group:
-            group.start_soon(parking.wait)
+            group.start_soon(wait, parking)
             await anyio.wait_all_tasks_blocked()
             parking.wake()
             parking.wake()
+
+
+async def test_a_task_goes_on_at_once_where_none_is_running(anyio_backend_name: str) -> None:
+    seen: list[str] = []
+
+    async def sleeper(parking: Parking) -> None:
+        await parking.wait()
+        seen.append("woken")
+        assert anyio.get_current_task().id != me
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await anyio.lowlevel.checkpoint()
+        seen.append("awake")
+
+    def callback() -> None:
+        parking.enter()
+        seen.append("entered")
+
+    me = anyio.get_current_task().id
+    async with open_tasks() as tasks:
+        parking = tasks.parking()
+        tasks.spawn(sleeper, parking)
+        await anyio.wait_all_tasks_blocked()
+        if anyio_backend_name == "asyncio":
+            asyncio.get_running_loop().call_soon(callback)
+        else:
+            callback()
+        await anyio.wait_all_tasks_blocked()
+    order = ["woken", "entered"] if anyio_backend_name == "asyncio" else ["entered", "woken"]
+    assert seen == [*order, "awake"]  # the scope was cancelled in the task it was entered in
+
+
+async def test_a_task_goes_on_later_where_another_is_running() -> None:
+    seen: list[str] = []
+
+    async def sleeper(parking: Parking) -> None:
+        await parking.wait()
+        seen.append("awake")
+
+    async with open_tasks() as tasks:
+        parking = tasks.parking()
+        tasks.spawn(sleeper, parking)
+        await anyio.wait_all_tasks_blocked()
+        parking.enter()
+        seen.append("entered")
+        await anyio.wait_all_tasks_blocked()
+    assert seen == ["entered", "awake"]
 
 
 async def test_what_fails_among_the_tasks_comes_out_as_it_is() -> None:

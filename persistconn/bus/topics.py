@@ -138,11 +138,8 @@ class Topics:
             return [posts[0].payload.json]
         if not ring or posts[0].position < ring[0].position:
             return None
-        made: list[bytes] = []
-        size = 0
-        for post in posts:
-            size += post.size
-            made.append(post.payload.json)
+        made = [post.payload.json for post in posts]
+        size = sum(map(len, made)) + len(made) * POST_OVERHEAD
         fits = len(made) <= self._settings.batch_messages and size <= self._settings.batch_bytes
         return made if fits else None
 
@@ -248,24 +245,24 @@ class Topics:
 
     def post(self, topic: Topic, payload: Encoded, now: float, exclude: frozenset[str] | None = None) -> Post:
         """The same for a topic that has readers."""
-        self.head = head = self.head + 1
+        self.head = topic.head = head = self.head + 1
         size = len(payload.json) + POST_OVERHEAD
         post = Post(head, payload, exclude, size, now)
-        if topic.news is None:
+        news = topic.news
+        if news is not None:
+            news.append(post)
+        else:
             topic.news = [post]
             self.news.append(topic)
             if not topic.is_private:
                 self.news_is_shared = True
-        else:
-            topic.news.append(post)
         ring = topic.ring
         if not ring:
             heapq.heappush(self._fronts, (head, id(topic), topic))
         ring.append(post)
-        topic.head = head
-        topic.bytes += size
-        self.bytes += size
-        if topic.bytes > self._ring_bytes or self.bytes > self._total_bytes or len(ring) > self._slack:
+        topic.bytes = held = topic.bytes + size
+        self.bytes = total = self.bytes + size
+        if held > self._ring_bytes or total > self._total_bytes or len(ring) > self._slack:
             self._keep_limits(topic)
         return post
 

@@ -55,6 +55,10 @@ class Gateway(Protocol):
         """Do what has become due; writes happen in here, through `transmit`."""
         ...
 
+    def serve(self) -> object:
+        """The same at the end of a callback of the event loop: code of the user may run in here, too."""
+        ...
+
     def drain(self) -> None:
         """Tell every client to come back later, and take no new ones."""
 

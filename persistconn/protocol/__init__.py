@@ -29,7 +29,8 @@ from .outputs import (
     Wait,
 )
 from .reception import ADMITTED, Admission, Route
-from .server import EndpointStatistics, ServerEndpoint
+from .server import ServerEndpoint
+from .statistics import EndpointStatistics
 
 __all__ = [
     "ADMITTED",

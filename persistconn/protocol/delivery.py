@@ -19,7 +19,7 @@ from ..errors import LocalProtocolError
 from ..settings import Settings
 from ..wire.classic import format_cursor
 from ..wire.classic_answers import envelope, plain_envelope
-from ..wire.http import End, Head, Message, Piece, Ping, RawHeaders
+from ..wire.http import End, Head, Message, Piece, RawHeaders
 from ..wire.tokens import Tokens
 from ..wire.transports import Framing
 from .exchange import Exchange
@@ -29,7 +29,6 @@ from .session import Due, Session
 __all__ = ["Aftermath", "Delivery"]
 
 _END = End()
-_PING = Ping()
 
 
 class Aftermath(Struct):
@@ -145,7 +144,7 @@ class Delivery:
         if exchange.in_flight:
             exchange.closing = pieces
         else:
-            self._transmit(exchange, (*self._head(exchange), *pieces))
+            self._transmit(exchange, (*self.head_of(exchange), *pieces))
             exchange.ended = True
 
     def sent(self, exchanges: Iterable[Exchange]) -> None:
@@ -168,32 +167,8 @@ class Delivery:
             else:
                 exchange.idle = not exchange.ended
 
-    def keep_alive(self, sessions: Iterable[Session]) -> None:
-        """A sign of life on the exchange of each, shared where it looks the same."""
-        lanes: dict[tuple[int, ...], list[Exchange]] = {}
-        for session in sessions:
-            exchange = session.exchange
-            assert exchange is not None and exchange.framing is not None
-            piece = exchange.framing.keep_alive
-            if piece is None:
-                continue
-            pieces = (*self._head(exchange), piece)
-            if exchange.pings and not exchange.paused:  # nobody reads the pongs of a paused one
-                exchange.unanswered += 1
-                if exchange.unanswered in (2, 3):  # the pulse is for the client, the ping for us: half as often
-                    pieces = (*pieces, _PING)
-            exchange.behind = not exchange.idle
-            self._mark(exchange)
-            if exchange.framing.streaming and len(pieces) <= 2:
-                key = tuple(map(id, pieces))
-                if key not in lanes:
-                    lanes[key] = []
-                    self.outputs.append(Transmit(lanes[key], pieces))
-                lanes[key].append(exchange)
-            else:
-                self.outputs.append(Transmit([exchange], pieces))
-
-    def _head(self, exchange: Exchange) -> tuple[Piece, ...]:
+    def head_of(self, exchange: Exchange) -> tuple[Piece, ...]:
+        """What has to go before the first piece."""
         head = exchange.head
         if head is None:
             return ()
@@ -202,12 +177,9 @@ class Delivery:
         return (head, *exchange.framing.opening)
 
     def _transmit(self, exchange: Exchange, pieces: tuple[Piece, ...]) -> None:
-        self._mark(exchange)
-        self.outputs.append(Transmit([exchange], pieces))
-
-    def _mark(self, exchange: Exchange) -> None:
         exchange.idle = False
         exchange.in_flight = 1
+        self.outputs.append(Transmit([exchange], pieces))
 
     # The batch that leaves next -----------------------------------------------------------------
 
@@ -243,18 +215,19 @@ class Delivery:
 
     def _hand_over(self, topic: Topic, posts: list[Post], released: list[Session]) -> None:
         """Hand posts to the one who reads them: the same as `_fan_out`, and what an echo costs."""
+        topics = self._topics
         for session in topic.readers:  # one, or none any more
             exchange = session.exchange
             if exchange is None:
                 continue
             framing = exchange.framing
-            payloads = self._topics.fit_together(topic, posts) if exchange.idle else None
+            payloads = topics.fit_together(topic, posts) if exchange.idle else None
             if payloads is None or not (framing.streaming or self._answers_alike(exchange, framing)):
                 self._hold(session, exchange)
                 continue
             exchange.idle = False
             exchange.in_flight = 1
-            session.position = session.told = head = self._topics.head
+            session.position = session.told = head = topics.head
             piece = framing.frame(plain_envelope(self._opening, head, payloads))
             if framing.streaming:
                 self.outputs.append(Transmit([exchange], (piece,)))
@@ -363,10 +336,10 @@ class Delivery:
             pieces += session.replies
             session.replies = None
         if pieces and not framing.streaming:
-            pieces = [*self._head(exchange), *pieces, _END]
+            pieces = [*self.head_of(exchange), *pieces, _END]
             self._answered(session, exchange, after.released)
         if pieces or (exchange.head is not None and framing.streaming):
-            self._transmit(exchange, (*self._head(exchange), *pieces))
+            self._transmit(exchange, (*self.head_of(exchange), *pieces))
             exchange.behind = batch.position < self._topics.head
         else:
             exchange.idle = True

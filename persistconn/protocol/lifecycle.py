@@ -16,6 +16,7 @@ from ..wire.http import RawHeaders, Request
 from ..wire.transports import Framing
 from .delivery import Aftermath, Delivery
 from .exchange import Exchange
+from .heartbeat import Heartbeat
 from .outputs import (
     Abandon,
     AppEvent,
@@ -37,8 +38,8 @@ __all__ = ["Lifecycle"]
 
 _REMEMBERED = (DisconnectReason.closed, DisconnectReason.aborted, DisconnectReason.slow)
 """Ends after which a late request does not revive the connection."""
-_BEATS = 10
-"""Connections get their signs of life in so many portions."""
+_UNBORN, _LIVE, _GONE = App.UNBORN, App.LIVE, Link.GONE
+"""Looking up a member of an enum costs as much as making an event, and these are asked for per message."""
 
 
 class Lifecycle:
@@ -57,9 +58,7 @@ class Lifecycle:
         self._settings = settings
         self._topics = topics
         self._delivery = delivery
-        pulses = [settings.write_deadline] if settings.keep_alive is None else [settings.keep_alive]
-        self._pulse = min([*pulses, settings.write_deadline])
-        self._beat_apart = self._pulse / _BEATS
+        self._heartbeat = Heartbeat(settings, topics, delivery, self.timers)
 
     # Beginnings ---------------------------------------------------------------------------------
 
@@ -108,7 +107,7 @@ class Lifecycle:
         session.streams = framing.streaming
         exchange.paused = framing.duplex and self.is_full(session)
         now = self._delivery.now
-        self._arm_pulse(session)
+        self._heartbeat.arm(session)
         if not framing.streaming or self._settings.keep_alive is None:
             self.timers.arm(session, "poll", now + self._settings.connection_timeout)
 
@@ -207,14 +206,21 @@ class Lifecycle:
 
     def receive(self, session: Session, exchange: Exchange, messages: Sequence[str | bytes]) -> None:
         """Messages for the application, which hears of the connection first if it has not yet."""
-        if session.app is App.UNBORN:
+        if session.app is _UNBORN:
             self.begin(session, session.request)
         id = session.id
         said = [Received(id, data, exchange) for data in messages if data != KEEP_ALIVE or not exchange.duplex]
-        self._queue(session, *said)
-        if session.inbox is not None and self.is_full(session):
-            exchange.paused = True
-            self.reactions["inbox_messages"] += 1
+        if said and session.event is None:
+            session.event = first = said.pop(0)
+            self._delivery.events.append(first)
+        if said:
+            if session.inbox is None:
+                session.inbox = deque(said)
+            else:
+                session.inbox.extend(said)
+            if self.is_full(session):
+                exchange.paused = True
+                self.reactions["inbox_messages"] += 1
 
     def is_full(self, session: Session) -> bool:
         """The application is too far behind this client for another message."""
@@ -247,7 +253,7 @@ class Lifecycle:
         session = self.sessions.get(event.connection_id)
         if session is None or session.event is not event:
             raise LocalProtocolError(f"complete() for {event!r}, which is not in flight")
-        if session.app is not App.LIVE and (
+        if session.app is not _LIVE and (
             (session.app is App.STARTING and isinstance(event, Connected | Reconnected))
             or (session.app is App.ENDING and isinstance(event, Disconnected))
         ):
@@ -264,7 +270,7 @@ class Lifecycle:
             if exchange is not None and exchange.paused and len(inbox) <= self._settings.inbox_messages // 2:
                 exchange.paused = False
                 self._delivery.outputs.append(Resume(exchange))
-        if session.link is Link.GONE:  # else there is no joint rule
+        if session.link is _GONE:  # else there is no joint rule
             self.settle(session)
         return session
 
@@ -339,37 +345,10 @@ class Lifecycle:
                 self._stuck(session)
             else:
                 self.renew_groups(session)
-        self._beat(pulses)
-
-    def _arm_pulse(self, session: Session) -> None:
-        """Its first pulse comes a little early, with that of all who are due in the same tenth of a period.
-
-        What is sent to thousands of sleeping peers one by one wakes each of them up for a single message.
-        """
-        apart = self._beat_apart
-        self.timers.arm(session, "pulse", (self._delivery.now + self._pulse) // apart * apart)
-
-    def _beat(self, sessions: list[Session]) -> None:
-        alive: list[Session] = []
-        now = self._delivery.now
-        for session in sessions:
-            exchange = session.exchange
-            if exchange is None or session.link is not Link.ATTACHED:
-                continue
-            self._arm_pulse(session)
-            self._topics.trim(session)
-            if exchange.in_flight:
-                if exchange.in_flight == 1:
-                    exchange.in_flight = 2
-                    self.timers.arm(session, "write", now + self._settings.write_deadline)
-            elif exchange.unanswered >= 3:  # two pings went out
-                self.reactions["ping"] += 1
-                self._delivery.outputs.append(Abandon(exchange))
-                self.lost(exchange)
-            else:
-                alive.append(session)
-        if self._settings.keep_alive is not None:
-            self._delivery.keep_alive(alive)
+        for exchange in self._heartbeat.beat(pulses):
+            self.reactions["ping"] += 1
+            self._delivery.outputs.append(Abandon(exchange))
+            self.lost(exchange)
 
     def _poll_over(self, session: Session) -> None:
         if session.streams:  # without keep-alives every transport has an end

@@ -12,6 +12,7 @@ import hashlib
 import io
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Final, TypeAlias
 
 from wsproto.connection import Connection, ConnectionState, ConnectionType
@@ -85,12 +86,14 @@ class WebSocket:
         "_controls",
         "_engine",
         "_fragments",
+        "_limit",
         "_message",
         "_midway",
         "_partial",
         "_period",
         "_remaining",
         "_settings",
+        "_short",
         "_size",
         "odd",
         "output",
@@ -100,6 +103,9 @@ class WebSocket:
 
     def __init__(self, settings: Settings, clock: Callable[[], float] | None = None) -> None:
         self._settings = settings
+        self._limit: float = inf if settings.max_message_size is None else settings.max_message_size
+        self._short = min(self._limit, _CONTROL_LIMIT) + 6
+        """The most bytes a text may have, with its frame, whose length fits into the second byte of that."""
         self._clock = clock
         self.state = _OPEN
         """False while open; see `closing` and `closed`."""
@@ -145,16 +151,26 @@ class WebSocket:
 
     def receive(self, data: bytes) -> list[SocketEvent]:
         """The messages, pongs and perhaps the close that these bytes complete."""
+        end = len(data)
+        if 6 <= end <= self._short and data[0] == _TEXT and data[1] - 0x80 == end - 6 and not self._midway:
+            # What comes most of all: one short text and nothing else.
+            try:
+                text = str(unmask(data[2:]) if mask_in_c is None else mask_in_c(data[6:], data[2:6]), "utf-8")
+            except UnicodeDecodeError:
+                pass  # said below
+            else:
+                self._controls = 0
+                return [text]
         events: list[SocketEvent] = []
         at = 0
         if self._midway:
             data, at = self._go_on(data, events)
-        end = len(data)
-        limit = self._settings.max_message_size
+            end = len(data)
+        limit = self._limit
         while at < end and not self.state:
             # The hot path: one whole, final, masked data frame of minimal length, no message open.
-            if end - at >= 6 and ((first := data[at]) == _TEXT or first == _BINARY) and self._engine is None:
-                start = at + 6
+            start = at + 6
+            if start <= end and ((first := data[at]) == _TEXT or first == _BINARY) and self._engine is None:
                 size = data[at + 1] - 0x80
                 if size > 125:
                     start = at + 8
@@ -162,18 +178,15 @@ class WebSocket:
                     if size < 126:
                         size = -1  # not minimal: the engine's to refuse
                 stop = start + size
-                if size >= 0 and stop <= end and (limit is None or size <= limit):
+                if 0 <= size <= limit and stop <= end:
                     self._controls = 0
                     if mask_in_c is None:
                         payload = unmask(data[start - 4 : stop])
                     else:
                         payload = mask_in_c(data[start:stop], data[start - 4 : start])
                     at = stop
-                    if first == _BINARY:
-                        events.append(payload)
-                        continue
                     try:
-                        events.append(str(payload, "utf-8"))
+                        events.append(str(payload, "utf-8") if first == _TEXT else payload)
                     except UnicodeDecodeError as error:
                         self._fail(1007, "bad_text", f"A text message is not UTF-8: {error.reason}", events)
                     continue

@@ -309,6 +309,16 @@ class Message(msgspec.Struct, eq=False, gc=False):
         return f"Message({self.data.decode() if self.text and isinstance(self.data, bytes) else self.data!r})"
 
 
+def text_message(data: bytes) -> Message:
+    """A message of UTF-8 that is ready, with its frame if that is soon made.
+
+    >>> text_message(b"hi")
+    Message('hi')
+    """
+    size = len(data)
+    return Message(data, True, _TEXT_HEADS[size] + data) if size < 126 else Message(data, True)
+
+
 class Ping(msgspec.Struct, frozen=True, gc=False):
     """A WebSocket ping; the pong is told to the core by `pong()`. Servers that cannot send one leave it out."""
 

@@ -95,6 +95,9 @@ class FakeHost:
         finally:
             self.pumping = False
 
+    def serve(self) -> None:
+        self.pump()
+
     def _pump(self) -> None:
         while self._ready or self.resuming:
             while self.resuming:

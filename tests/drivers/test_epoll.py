@@ -14,7 +14,7 @@ import pytest
 
 from persistconn.drivers.state import ServerState
 from persistconn.drivers.streams import streams_for
-from persistconn.drivers.streams.epoll import EpollChannel, Poller
+from persistconn.drivers.streams.epoll import READ, EpollChannel, Poller
 from tests.drivers.fake_host import FakeHost
 from tests.drivers.peer import connected, serving
 
@@ -22,21 +22,26 @@ pytestmark = pytest.mark.skipif(not hasattr(select, "epoll"), reason="platform: 
 
 
 class Insatiable:
-    """Always has something to read, because it never reads."""
+    """Always has something to read, because it never reads all there is."""
 
     turns = 0
 
+    def __init__(self, poller: Poller, descriptor: int) -> None:
+        self.poller = poller
+        self.descriptor = descriptor
+
     def readable(self) -> None:
         self.turns += 1
+        self.poller.again(self.descriptor)
 
 
 async def test_others_have_their_turn_although_there_is_always_more_to_read() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         theirs.send(b"x")
-        channel: Any = Insatiable()
         async with streams_for(ServerState(FakeHost())) as streams:
             poller: Poller = streams._poller  # type: ignore[attr-defined]
+            channel: Any = Insatiable(poller, ours.fileno())
             poller.add(channel, ours.fileno())
             while channel.turns < 100:
                 await anyio.lowlevel.checkpoint()
@@ -48,13 +53,51 @@ async def test_others_have_their_turn_although_there_is_always_more_to_read() ->
 
 
 async def test_who_is_new_is_read_at_once_and_without_being_told_to() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        poller = Poller()
+        channel: Any = Insatiable(poller, ours.fileno())
+        poller.add(channel, ours.fileno())
+        poller.greet(channel)
+        poller.serve_ready()
+        poller.serve_ready()
+        assert channel.turns == 1
+        poller.remove(ours.fileno())
+        poller.close()
+
+
+@pytest.mark.parametrize("size", [READ - 1, READ, READ + 1, 3 * READ])
+async def test_what_comes_at_once_is_read_to_its_end(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard = bytearray()
+    monkeypatch.setattr(EpollChannel, "hear", lambda channel, data: heard.extend(data))
+    ours, theirs = socket.socketpair()
+    for one in (ours, theirs):
+        one.setblocking(False)
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8 * READ)
+    with theirs:
+        poller = Poller()
+        channel = EpollChannel(ServerState(FakeHost()), poller, ours)
+        assert theirs.send(bytes(size)) == size
+        for _ in range(size // READ + 1):
+            poller.serve_ready()
+        assert len(heard) == size
+        channel.cut()
+        poller.close()
+
+
+async def test_an_end_that_came_with_the_last_bytes_is_heard() -> None:
+    state = ServerState(FakeHost())
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
     poller = Poller()
-    channel: Any = Insatiable()
-    poller.greet(channel)
+    EpollChannel(state, poller, ours)
+    theirs.send(b"GET /hel")
+    theirs.close()
     poller.serve_ready()
+    assert state.channels
     poller.serve_ready()
-    assert channel.turns == 1
     poller.close()
+    assert not state.channels
 
 
 async def test_an_error_of_ours_costs_one_connection(caplog: pytest.LogCaptureFixture) -> None:

@@ -14,6 +14,7 @@ from persistconn.protocol import (
     Disconnected,
     DisconnectReason,
     Drained,
+    Gap,
     Received,
     Reconnected,
     Rejoining,
@@ -870,6 +871,71 @@ def test_a_socket_whose_messages_pile_up_is_not_read_until_they_are_dealt_with()
         talk.drain()
     assert not client.exchange.paused
     assert talk.outputs.count(Resume(client.exchange)) == 1
+
+
+def test_who_proceeds_is_given_what_else_the_client_said_and_need_not_poll_for_it() -> None:
+    talk = Talk()
+    client = Client(talk, WS).start()
+    assert client.exchange is not None
+    talk.automatic = False
+    talk.endpoint.receive_all(client.exchange, "abc", talk.now)
+    event = talk.endpoint.poll()
+    said = []
+    while event is not None:
+        assert isinstance(event, Received)
+        said.append(event.data)
+        event = talk.endpoint.proceed(event, talk.now)
+    assert said == ["a", "b", "c"]
+    assert talk.drain() == []
+    client.send("d")
+    assert [event.data for event in talk.told(Received)] == ["d"]
+
+
+def test_who_proceeds_polls_for_whatever_is_no_message() -> None:
+    talk = Talk(Settings(ring_messages=32, slow_policy="skip"))
+    client = Client(talk, WS).start()
+    talk.automatic = False
+    client.send("a")
+    talk.broadcast(*range(41))
+    client.send("b")
+    for kind in (Received, Gap, Received):
+        event = talk.events[-1]
+        assert type(event) is kind
+        if isinstance(event, Received):
+            assert talk.endpoint.proceed(event, talk.now) is None
+        else:
+            talk.endpoint.complete(event, talk.now)
+        talk.drain()
+
+
+def test_who_proceeds_lets_a_socket_be_read_again() -> None:
+    talk = Talk(Settings(inbox_messages=2))
+    client = Client(talk, WS).start()
+    assert client.exchange is not None
+    talk.automatic = False
+    for text in "abc":
+        client.send(text)
+    assert client.exchange.paused
+    event = talk.events[-1]
+    assert isinstance(event, Received)
+    assert talk.endpoint.proceed(event, talk.now) is None  # while it is paused, the long way
+    talk.drain()
+    assert talk.outputs.count(Resume(client.exchange)) == 1
+    assert [event.data for event in talk.told(Received)] == ["a", "b"]
+
+
+def test_who_proceeds_answers_the_request_that_brought_the_message() -> None:
+    talk = Talk()
+    client = Client(talk, SSE).start()
+    talk.automatic = False
+    answer = client.send("x")
+    event = talk.events[-1]
+    assert isinstance(event, Received) and answer is not None
+    assert talk.endpoint.proceed(event, talk.now) is None
+    talk.drain()
+    assert talk.status(answer) == 200
+    with pytest.raises(LocalProtocolError, match="not in flight"):
+        talk.endpoint.proceed(event, talk.now)
 
 
 def test_a_post_too_many_is_refused_by_name() -> None:

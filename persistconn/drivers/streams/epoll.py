@@ -10,9 +10,7 @@ import select
 import socket
 from collections import deque
 from collections.abc import Callable
-from itertools import chain
-from operator import itemgetter
-from typing import Final
+from typing import Any, Final
 
 import anyio
 
@@ -28,15 +26,15 @@ READ: Final = 65_536
 """Bytes read from one socket before the next has its turn."""
 AT_ONCE: Final = 256
 """Sockets read before the other tasks of the loop have theirs."""
-DESCRIPTOR: Final = itemgetter(0)
-"""Of what epoll says: descriptor and event."""
 
 
 class Poller:
     """Says which of many sockets can be read, and tells channels that are over that they are.
 
-    Level-triggered: what is not read now is reported again. A socket that nobody wants to read is taken out, as an
-    end or an error would be reported for ever, whatever was asked for (epoll_ctl(2), EPOLLHUP and EPOLLERR).
+    Edge-triggered: a socket is reported when something comes, and the system need not look at it again to see whether
+    we have taken it. Fewer bytes than asked for were all there were (epoll(7), questions and answers); after as many
+    as that, and where the end has come behind them, `again` has it reported once more. A socket that nobody wants to
+    read is taken out, for its end would be reported, whatever was asked for (epoll_ctl(2), EPOLLHUP and EPOLLERR).
     """
 
     __slots__ = ("_channels", "_epoll", "_gone", "_new", "_news", "_serving")
@@ -56,8 +54,12 @@ class Poller:
 
     def add(self, channel: EpollChannel, descriptor: int) -> None:
         """Read this socket from now on. Raises OSError when the system has no room for that."""
-        self._epoll.register(descriptor, select.EPOLLIN)
+        self._epoll.register(descriptor, select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET)
         self._channels[descriptor] = channel
+
+    def again(self, descriptor: int) -> None:
+        """Not all has been read: report it again, after others had their turn."""
+        self._epoll.modify(descriptor, select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET)
 
     def remove(self, descriptor: int) -> None:
         """Read it no more; always before it is closed, for its number may be another socket's a moment later."""
@@ -72,8 +74,9 @@ class Poller:
     async def when_readable(self, sock: socket.socket, call: Callable[[], None]) -> None:
         """Call `call()` whenever there is something to read from `sock`, until it raises."""
         descriptor = sock.fileno()
-        watched = _Watched(call)
-        self.add(watched, descriptor)  # type: ignore[arg-type]  # a channel for all that it is asked
+        watched: Any = _Watched(call)  # a channel for all that it is asked
+        self._epoll.register(descriptor, select.EPOLLIN)  # again and again, until all has been taken
+        self._channels[descriptor] = watched
         try:
             await watched.over.wait()
         finally:
@@ -83,24 +86,33 @@ class Poller:
 
     def serve_ready(self) -> None:
         """Read every socket that has something, once, and give it to its channel; then those that are new."""
+        find, only_bytes = self._channels.get, select.EPOLLIN
         told: EpollChannel | None = None
         self._serving = True
         try:
-            ready = map(self._channels.get, map(DESCRIPTOR, self._epoll.poll(0, AT_ONCE)))
-            for channel in chain(ready, self._new):
+            for descriptor, came in self._epoll.poll(0, AT_ONCE):
+                channel = find(descriptor)
                 if channel is not None:  # else one that came before has paused or closed it
-                    try:
-                        if channel.readable():
-                            told = channel
-                    except Exception:
-                        logger.exception("an error in the server; the connection it happened on is closed")
-                        channel.cut()
+                    if came != only_bytes:
+                        self.again(descriptor)
+                    told = self._read(channel) or told
+            for channel in self._new:
+                told = self._read(channel) or told
             self._new.clear()
             if told is not None:
-                told.pump()
+                told.serve()
             self.tell_lost()
         finally:
             self._serving = False
+
+    def _read(self, channel: EpollChannel) -> EpollChannel | None:
+        """Let it read once. Gives it back if the host has to deal with what it has heard."""
+        try:
+            return channel if channel.readable() else None
+        except Exception:
+            logger.exception("an error in the server; the connection it happened on is closed")
+            channel.cut()
+            return None
 
     def bury(self, channel: EpollChannel) -> None:
         """Its socket is closed: tell it so, soon."""
@@ -182,6 +194,8 @@ class EpollChannel(Channel):
             self._close()  # reset by the peer
             return False
         if data:
+            if len(data) == READ:
+                self._poller.again(self._socket.fileno())
             return self.hear(data)
         self._heard_all = True
         self.pause_reading()
@@ -189,9 +203,9 @@ class EpollChannel(Channel):
             self.finish(linger=False)
         return False
 
-    def pump(self) -> None:
+    def serve(self) -> None:
         """Let the host deal with what all channels have heard."""
-        self._host.pump()
+        self._host.serve()
 
     def write(self, data: bytes) -> bool:
         """See Channel."""

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Final
 
-from ..http import Head, Message
+from ..http import Head, text_message
 from .framing import Framing
 
 __all__ = ["WEBSOCKETS"]
 
-
-_frame: Final = partial(Message, text=True)  # without a Python frame of its own: one is made for every batch
 
 WEBSOCKETS: Final = Framing(
     name="webSockets",
@@ -19,7 +16,7 @@ WEBSOCKETS: Final = Framing(
     streaming=True,
     head=Head(101),
     opening=(),
-    frame=_frame,
-    keep_alive=_frame(b"{}"),
+    frame=text_message,
+    keep_alive=text_message(b"{}"),
 )
 """Text messages on a WebSocket, both ways."""
