@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum, IntEnum
 from typing import Annotated, Any, Generic, Literal, NamedTuple, TypedDict, TypeVar
@@ -127,7 +127,7 @@ def read(annotation: Any, json: str) -> Any:
     return Parameter("given", annotation).read(msgspec.Raw(json.encode()))
 
 
-WHEN = datetime(2026, 11, 26, 12, 30, tzinfo=timezone.utc)
+WHEN = datetime(2026, 11, 26, 12, 30, tzinfo=UTC)
 ITEM = Item(1, "a")
 
 
@@ -220,7 +220,7 @@ def test_json_becomes_what_the_parameter_says(annotation: Any, json: str, value:
     ],
 )  # fmt: skip
 def test_a_wrong_value_is_told_with_the_name_of_its_parameter(annotation: Any, json: str) -> None:
-    with pytest.raises(BindingError, match="^given: "):
+    with pytest.raises(BindingError, match=r"^given: "):
         read(annotation, json)
 
 
@@ -273,7 +273,7 @@ def test_the_rest_has_the_type_of_star_args() -> None:
     assert [signature.takes(count) for count in (0, 1, 2, 60)] == [False, True, True, True]
     assert bind(method, '"x"', '{"objId":1}', '{"ObjId":2}') == ["x", Item(1), Item(2)]
     assert str(signature) == "(a:str):list[int]"
-    with pytest.raises(BindingError, match="^rest: "):
+    with pytest.raises(BindingError, match=r"^rest: "):
         bind(method, '"x"', "5")
 
 
