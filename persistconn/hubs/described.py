@@ -152,7 +152,7 @@ class HubTable:
         """The hub of this name, in any case. RemoteProtocolError, status 500 as over there, if there is none."""
         hub = self.hubs.get(name.lower())
         if hub is None:
-            raise RemoteProtocolError(f"'{name}' Hub could not be resolved.", status=500)
+            raise RemoteProtocolError(f"'{name[:100]}' Hub could not be resolved.", status=500)
         return hub
 
     def of(self, hub: type[Hub[Any]]) -> DescribedHub | None:

@@ -66,12 +66,12 @@ class HubStage:
 class CallScene:
     """The `Scene` of one call; what the hub does not ask for is not made."""
 
-    __slots__ = ("_clients", "_context", "_sent", "connection", "stage")
+    __slots__ = ("_clients", "_context", "_state", "connection", "stage")
 
-    def __init__(self, stage: HubStage, connection: Connection, sent: bytes | None = None) -> None:
+    def __init__(self, stage: HubStage, connection: Connection, state: State | None = None) -> None:
         self.stage = stage
         self.connection = connection
-        self._sent = sent
+        self._state = state
         self._context: HubContext | None = None
         self._clients: CallerClients[Any] | None = None
 
@@ -89,9 +89,9 @@ class CallScene:
 
     @property
     def context(self) -> HubContext:
-        """Who calls. Raises msgspec.DecodeError when the state that came is no object."""
+        """Who calls."""
         if self._context is None:
-            self._context = HubContext(self.connection, State(self._sent))
+            self._context = HubContext(self.connection, State() if self._state is None else self._state)
         return self._context
 
     def changes(self) -> dict[str, Any] | None:
