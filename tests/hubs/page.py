@@ -129,7 +129,9 @@ class Page:
         """One request on a connection of its own: status and body."""
         line = Line(self.state)
         line.data_received(http(target, *self.headers, *headers, method=method, body=body))
-        await settle()
+        with anyio.fail_after(10):
+            while not line.written:
+                await settle()
         head, _, content = line.take().partition(b"\r\n\r\n")
         return int(head.split()[1]), content
 
@@ -139,14 +141,7 @@ class Page:
     async def start(self) -> Page:
         status, body = await self.negotiate()
         assert status == 200, body
-        told = json.loads(body)
-        self.id = told["ConnectionId"]
-        self.query = (
-            f"transport={self.transport}&clientProtocol=2.1&connectionToken={quote(told['ConnectionToken'])}"
-            f"&connectionData={self.names}"
-        )
-        upgrade = UPGRADE if self.transport == "webSockets" else ()
-        self.line.data_received(http(f"{self.path}/connect?{self.query}", *self.headers, *upgrade))
+        self.connect(body)
         await settle()
         _, _, rest = self.line.take().partition(b"\r\n\r\n")
         if self.transport == "webSockets":
@@ -156,6 +151,17 @@ class Page:
         status, body = await self.ask(f"{self.path}/start?{self.query}")
         assert status == 200, (status, body)
         return self
+
+    def connect(self, negotiated: bytes, protocol: str = "2.1") -> None:
+        """Open the transport."""
+        told = json.loads(negotiated)
+        self.id = told["ConnectionId"]
+        self.query = (
+            f"transport={self.transport}&clientProtocol={protocol}&connectionToken={quote(told['ConnectionToken'])}"
+            f"&connectionData={self.names}"
+        )
+        upgrade = UPGRADE if self.transport == "webSockets" else ()
+        self.line.data_received(http(f"{self.path}/connect?{self.query}", *self.headers, *upgrade))
 
     def say(self, text: str | bytes) -> None:
         """A WebSocket message."""
