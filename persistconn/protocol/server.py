@@ -225,6 +225,8 @@ class ServerEndpoint:
         exchange = event.exchange
         session = exchange.session
         if not exchange.duplex:
+            if self._delivery.has_news:
+                self._lifecycle.flush()  # what was sent before leaves before it
             if isinstance(answer, Encoded):
                 self._reception.answer_send(exchange, answer, None)
             else:
