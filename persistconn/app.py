@@ -24,7 +24,7 @@ from .protocol.reception import ADMITTED, Admission, Route
 from .protocol.server import EndpointStatistics, ServerEndpoint
 from .settings import Settings
 from .tasks import ends_this_task
-from .wire.http import Piece, Request
+from .wire.http import End, Head, Piece, Request
 
 if TYPE_CHECKING:
     from .hubs.clients import HubClients, HubGroups, PageT
@@ -278,7 +278,7 @@ class App:
                 if admission is not ADMITTED:
                     return request, admission
             if inspect.iscoroutinefunction(owner.subscriptions):
-                return request, Admission(topics=await owner.subscriptions(request))
+                return request, Admission(topics=tuple(await owner.subscriptions(request)))
             admission = self._admission(route, request)
         except BaseException as error:
             if ends_this_task(error):
@@ -290,13 +290,17 @@ class App:
         if route.path not in self._subscribes:
             return ADMITTED
         topics = self._connections[route.path].subscriptions(request)
-        return Admission(topics=cast(Sequence[str], topics))  # it is not awaitable: we have looked
+        return Admission(topics=tuple(cast(Sequence[str], topics)))  # it is not awaitable: we have looked
 
     def _answer_page(self, request: Request) -> tuple[Piece, ...] | None:
         page = self._pages.get(request.path.removeprefix(request.root_path))
         if page is None or request.method not in ("GET", "HEAD") or request.upgrade:
             return None
-        return page.answer(request)
+        try:
+            return page.answer(request)
+        except Exception:
+            _logger.exception("the page at %r could not be made", request.path)
+            return (Head(500, ((b"Content-Length", b"0"),)), End())
 
 
 def _key(key: str | bytes) -> bytes:
