@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import lru_cache, partial
 from typing import Any, Final, TypeAlias
 
+import anyio
 import anyio.to_thread
 import msgspec
 
@@ -196,9 +197,11 @@ class Dispatcher(PersistentConnection):
             await member.places.acquire()
             reply = connection.take_reply()
             member.owe(reply)
-            connection.start_soon(self._serve_apart, call, connection, member, reply)
+            connection.start_soon(self._serve_apart, call, connection, member, member.places, reply)
 
-    async def _serve_apart(self, call: Call, connection: Connection, member: Member, reply: Reply) -> None:
+    async def _serve_apart(
+        self, call: Call, connection: Connection, member: Member, places: anyio.Semaphore, reply: Reply
+    ) -> None:
         if connection.ended:
             return  # nobody waits for it: it is not begun
         try:
@@ -209,8 +212,7 @@ class Dispatcher(PersistentConnection):
             reply.refuse(error)
             member.has_answered(reply)
         finally:
-            if member.places is not None:
-                member.places.release()
+            places.release()
 
     async def _serve(self, call: Call, connection: Connection, member: Member, reply: Reply) -> None:
         """Run a call and answer it. RemoteProtocolError: it is answered with a status."""

@@ -49,9 +49,10 @@ def test_ready_json_is_embedded_as_it_is() -> None:
     assert Payload([payload.value]).json == b'[{"a":  1}]'
 
 
-def test_ready_json_must_be_ascii() -> None:
-    with pytest.raises(ValueError, match="ASCII"):
-        Payload.of_json('"é"'.encode())
+def test_ready_json_becomes_ascii() -> None:
+    assert Payload.of_json('"é😀"'.encode()).json == b'"\\u00e9\\ud83d\\ude00"'
+    with pytest.raises(UnicodeDecodeError):
+        Payload.of_json(b'"\xff"')
 
 
 def test_another_format_is_made_once() -> None:

@@ -31,6 +31,11 @@ class Item:
     obj_val: str = "none"
 
 
+@dataclass
+class Note:
+    the_text: str
+
+
 @attrs.define
 class Place:
     street_name: str
@@ -113,6 +118,7 @@ class Model(pydantic.BaseModel):
     sub_item: Item | None = None
     sub_models: list[Model] = []
     foreign: Any = None
+    either: Item | Note | None = None
 
 
 class Aliased(pydantic.BaseModel):
@@ -195,6 +201,8 @@ ITEM = Item(1, "a")
             Model(obj_id=1, sub_item=ITEM, sub_models=[Model(obj_id=2)])),
         (Model | None, "null", None),
         (list[Model], '[{"objId":1}]', [Model(obj_id=1)]),
+        (Model, '{"objId":1,"Either":{"the_text":"a"}}', Model(obj_id=1, either=Note("a"))),
+        (Annotated[Item, msgspec.Meta(title="an item")], '{"objId":1,"objVal":"a"}', ITEM),
         (Aliased, '{"TheId":1}', Aliased(theId=1)),
         (Numbers, '{"Root":1}', Numbers({"Root": 1})),
     ],

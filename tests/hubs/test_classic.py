@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+from datetime import UTC, datetime
 from typing import Any
 
+import pydantic
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -196,6 +198,18 @@ def test_what_has_no_json_form_is_a_type_error(result: Any) -> None:
         write_outcome(Outcome("1", result))
     with pytest.raises(TypeError):
         encode(result)
+
+
+class Model(pydantic.BaseModel):
+    obj_id: int = pydantic.Field(alias="objId")
+    when: datetime
+
+
+def test_models_of_pydantic_have_a_json_form() -> None:
+    model = Model(objId=1, when=datetime(2026, 11, 26, tzinfo=UTC))
+    assert write_outcome(Outcome("1", [model])) == b'{"R":[{"objId":1,"when":"2026-11-26T00:00:00Z"}],"I":"1"}'
+    with pytest.raises(TypeError):
+        encode(Model)
 
 
 @given(st.text(), JSON, st.dictionaries(st.text(), JSON, max_size=3))
