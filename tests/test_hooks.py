@@ -88,6 +88,7 @@ async def test_topics_are_chosen_when_a_client_comes(kind: type[Recorder]) -> No
         await red.got(2)
         await both.got(2)
         assert (red.line.messages, both.line.messages) == ([1, 4], [1, 2])
+        assert list(talk.connections[both.id].topics) == ["red", "blue"]
 
 
 async def test_subscriptions_may_be_given_to_an_instance() -> None:

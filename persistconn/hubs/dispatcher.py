@@ -77,6 +77,7 @@ class Dispatcher(PersistentConnection):
         self._roles = roles
         self._clock = clock
         self._members: dict[str, Member] = {}
+        self._by_name = {hub.name: hub for hub in table.hubs.values()}
         self._stages = {hub: HubStage(self, hub, self._uses, self._members.__contains__) for hub in table.hubs.values()}
         self._named = lru_cache(1_024)(self._resolve)
         rules = [rule for hub in table.hubs.values() for rule in _all_rules(hub)]
@@ -134,21 +135,22 @@ class Dispatcher(PersistentConnection):
 
     # A connection's life ------------------------------------------------------------------------
 
-    async def _member(self, connection: Connection) -> Member:
+    def _member(self, connection: Connection) -> Member:
         member = self._members.get(connection.id)
         if member is None:
-            hubs = await self._allowed(connection.request)
+            # Its topics, and not what this request names: who is told of a hub's messages is whom the hub is told of.
+            hubs = [self._by_name[name] for name in connection.topics if name in self._by_name]
             member = self._members[connection.id] = Member(hubs, self._settings, self._clock())
         return member
 
     async def on_connected(self, connection: Connection) -> None:
         """Every hub that the client named hears of it."""
-        for hub in (await self._member(connection)).hubs:
+        for hub in self._member(connection).hubs:
             await self._tell(hub, connection, "on_connected")
 
     async def on_reconnected(self, connection: Connection) -> None:
         """The same."""
-        for hub in (await self._member(connection)).hubs:
+        for hub in self._member(connection).hubs:
             await self._tell(hub, connection, "on_reconnected")
 
     async def on_disconnected(self, connection: Connection, reason: DisconnectReason) -> None:
@@ -166,7 +168,7 @@ class Dispatcher(PersistentConnection):
     async def on_rejoining_groups(self, connection: Connection, groups: Sequence[str]) -> Sequence[str]:
         """Every hub decides about its own groups; those of hubs that the client does not name are dropped."""
         kept: list[str] = []
-        for hub in (await self._member(connection)).hubs:
+        for hub in self._member(connection).hubs:
             prefix = f"{hub.name}."
             own: Sequence[str] = [name.removeprefix(prefix) for name in groups if name.startswith(prefix)]
             if own and "on_rejoining_groups" in hub.overrides:
@@ -190,7 +192,7 @@ class Dispatcher(PersistentConnection):
     async def on_received(self, connection: Connection, data: Any) -> None:
         """A call: its turn has come, or it runs beside others (`max_parallel_calls`)."""
         call = read_call(data)
-        member = self._members.get(connection.id) or await self._member(connection)
+        member = self._members.get(connection.id) or self._member(connection)
         if member.places is None:
             await self._serve(call, connection, member, connection.take_reply())
         else:

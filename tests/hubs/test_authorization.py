@@ -12,7 +12,7 @@ from persistconn import App, ConfigurationError, Request
 from persistconn.hubs import Hub, authorize
 from persistconn.hubs.authorization import rules_of
 
-from .page import House, house, settle
+from .page import House, house
 
 KEYS = ["a key for the tests"]
 
@@ -212,22 +212,6 @@ async def test_what_a_rule_says_counts_for_each_call() -> None:
         assert await said(home, page) == "hello"
         allowed[0] = False
         assert await said(home, page) is None
-
-
-async def test_a_rule_may_change_its_mind_while_a_client_comes(caplog: pytest.LogCaptureFixture) -> None:
-    answers = iter([True, True, False])  # at negotiate, at connect, and when the hub is to be told
-
-    @authorize(policy=lambda request: next(answers))
-    class Fickle(Hub):
-        async def on_disconnected(self, reason: Any) -> None:
-            raise AssertionError("it was never connected")
-
-    async with house(guarded(Fickle)) as home:
-        page = home.visitor("fickle", headers=BOB)
-        page.connect((await page.negotiate())[1], protocol="1.3")  # this one knows no /start
-        await settle(100)
-        assert home.app.statistics().ended == {"aborted": 1}
-    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
 def test_rules_are_inherited_and_stacked() -> None:

@@ -14,7 +14,7 @@ import pytest
 from persistconn import App, ConfigurationError, ConnectionClosed, DisconnectReason, PersistconnError, Request
 from persistconn.hubs import Hub, hub_name
 
-from .page import House, Page, house, settle
+from .page import UPGRADE, House, Line, Page, house, http, quote, settle
 
 KEYS = ["a key for the tests"]
 
@@ -114,6 +114,27 @@ async def test_every_hub_that_a_client_names_hears_of_it_once() -> None:
         nobody = await home.page()
         await nobody.stop()
         assert len(Red.log) == 6
+
+
+@pytest.mark.parametrize("later", ["start", "connect"])
+async def test_nobody_hears_a_hub_that_has_not_heard_of_it(later: str) -> None:
+    app = app_of(Red, Blue)
+    async with house(app) as home:
+        page = home.visitor("red")
+        page.connect((await page.negotiate())[1])
+        await settle()
+        names, page.names = page.names, quote("[]")
+        page.query = page.query.replace(names, page.names)
+        if later == "connect":
+            page.line = Line(home.state)
+            page.line.data_received(http(f"/signalr/connect?{page.query}", *UPGRADE))
+            await settle()
+        page.line.take()
+        assert (await page.ask(f"/signalr/start?{page.query}"))[0] == 200
+        await app.clients(Red).all.heard_it("all")
+        assert [message["M"] for message in await page.heard()] == ["welcome", "heardIt"]
+        await page.stop()
+    assert [entry[:2] for entry in Red.log] == [("Red", "connected"), ("Red", "disconnected")]
 
 
 async def test_a_hub_that_says_no_to_a_newcomer_refuses_it(caplog: pytest.LogCaptureFixture) -> None:

@@ -80,6 +80,7 @@ def test_a_topic_is_no_group_and_no_token_speaks_of_it(talk: Talk) -> None:
     talk.to_group("red", "to the group")
     publish(talk, "red", "to the topic")
     assert client.take() == ["to the topic"] and client.groups_token is None
+    assert talk.endpoint.topics_of(client.id) == ("red",) and talk.endpoint.topics_of("nobody") == ()
     talk.endpoint.leave(client.id, "red", talk.now)
     publish(talk, "red", "still")
     assert client.take() == ["still"]
