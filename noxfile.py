@@ -35,13 +35,22 @@ nox.options.sessions = [
 
 HERE = Path(__file__).parent
 REQUIRED = os.environ.get("REQUIRE_REAL_PARTS", "") not in ("", "0")
-PURE_TESTS = ["tests/test_errors.py", "tests/test_settings.py", "tests/wire", "tests/bus", "tests/protocol"]
+PURE_TESTS = [
+    "tests/test_errors.py",
+    "tests/test_settings.py",
+    "tests/wire",
+    "tests/bus",
+    "tests/protocol",
+    "tests/hubs/test_classic.py",
+]
 PURE_ZONE = [
     "persistconn/errors.py",
     "persistconn/settings.py",
     "persistconn/wire/*",
     "persistconn/bus/*",
     "persistconn/protocol/*",
+    "persistconn/hubs/calls.py",
+    "persistconn/hubs/classic.py",
 ]
 
 

@@ -279,7 +279,7 @@ class App:
                 if admission is not ADMITTED:
                     return request, admission
             if inspect.iscoroutinefunction(owner.subscriptions):
-                return request, Admission(topics=await owner.subscriptions(request))
+                return request, Admission(topics=tuple(await owner.subscriptions(request)))
             admission = self._admission(route, request)
         except BaseException as error:
             if ends_this_task(error):
@@ -291,7 +291,7 @@ class App:
         if route.path not in self._subscribes:
             return ADMITTED
         topics = self._connections[route.path].subscriptions(request)
-        return Admission(topics=cast(Sequence[str], topics))  # it is not awaitable: we have looked
+        return Admission(topics=tuple(cast(Sequence[str], topics)))  # it is not awaitable: we have looked
 
 
 def _key(key: str | bytes) -> bytes:

@@ -135,6 +135,8 @@ class Callbacks:
     def close(self) -> None:
         """The tasks are being cancelled."""
         self._tasks = None
+        for lifetime in self._lifetimes.values():
+            lifetime.connection.ended = True
 
     async def ended(self) -> None:
         """Wait until no connection is left, and every callback has run."""
@@ -169,7 +171,9 @@ class Callbacks:
         if lifetime is not None:
             lifetime.connection.ended = True
             lead = self._waiting.get(connection_id)
-            if lead is not None and lead.cancel is not None and lifetime.owner.cancels_received:
+            if lead is None or type(lead.event) is not Received:
+                return  # it is over already, and what waits is on_disconnected
+            if lead.cancel is not None and lifetime.owner.cancels_received:
                 lead.cancelled = True
                 lead.cancel()
 
@@ -334,7 +338,7 @@ class Callbacks:
         if ends_this_task(error):
             raise error
         if isinstance(error, RemoteProtocolError):
-            _logger.warning("a message of connection %s was refused: %s", event.connection_id, error)
+            _logger.warning("a message of connection %s was refused: %.300r", event.connection_id, str(error))
         else:
             _logger.error("%s of connection %s failed", type(event).__name__, event.connection_id, exc_info=error)
 

@@ -159,6 +159,11 @@ class Connection:
         return self._items
 
     @property
+    def topics(self) -> Sequence[str]:
+        """What `subscriptions` chose for it when it came; its later requests may name others, and change nothing."""
+        return self._outlet.topics_of(self.id)
+
+    @property
     def groups(self) -> Memberships:
         """Join and leave groups."""
         return Memberships(self)

@@ -363,6 +363,10 @@ class Host:
         self.endpoint.reply(message, error, self.clock())
         self._leave()
 
+    def topics_of(self, connection_id: str) -> Sequence[str]:
+        """`connection.topics`."""
+        return self.endpoint.topics_of(connection_id)
+
     def react(self, limit: str) -> None:
         """`Connection.count_reaction`."""
         self.endpoint.react(limit)

@@ -62,6 +62,10 @@ class Outlet(Protocol):
     def refuse(self, message: Received, error: RemoteProtocolError) -> None:
         """Answer one message with an error."""
 
+    def topics_of(self, connection_id: str) -> Sequence[str]:
+        """The topics that were chosen for a connection when it came."""
+        ...
+
     def react(self, limit: str) -> None:
         """Count that a limit was met."""
 

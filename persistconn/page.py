@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 from typing import TypeAlias
@@ -9,6 +10,8 @@ from typing import TypeAlias
 from .wire.http import Chunk, End, Head, Piece, Request
 
 __all__ = ["Body", "Page", "page_for"]
+
+_logger = logging.getLogger("persistconn.app")
 
 Body: TypeAlias = Callable[[Request], bytes]
 
@@ -32,8 +35,12 @@ class Page:
         """The newest body, its tag and its answer."""
 
     def answer(self, request: Request) -> tuple[Piece, ...]:
-        """The page, or 304 when the client has it already."""
-        body = self._body if self._maker is None else self._maker(request)
+        """The page, or 304 when the client has it already; 500 when it cannot be made."""
+        try:
+            body = self._body if self._maker is None else self._maker(request)
+        except Exception:
+            _logger.exception("the page at %r could not be made", request.path)
+            return (Head(500, ((b"Content-Length", b"0"),)), End())
         if self._made is None or self._made[0] != body:
             tag = f'"{sha256(body).hexdigest()[:32]}"'
             head = Head(200, (*self._headers, (b"ETag", tag.encode())))

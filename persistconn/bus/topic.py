@@ -9,7 +9,7 @@ from typing import Any, Final
 from .intervals import Intervals, Spans
 from .post import Post
 
-__all__ = ["Reader", "Topic", "connection", "everyone", "group", "groups_of", "named"]
+__all__ = ["Reader", "Topic", "connection", "everyone", "group", "groups_of", "named", "named_of"]
 
 _PRIVATE: Final = "connection:"
 
@@ -60,6 +60,12 @@ def groups_of(reader: Reader, route: str) -> tuple[str, ...]:
             if len(intervals) % 2 and topic.name.startswith(prefix)
         )
     )
+
+
+def named_of(reader: Reader, route: str) -> tuple[str, ...]:
+    """What was chosen for `reader` when it came, in that order."""
+    prefix = named(route, "")
+    return tuple(topic.name.removeprefix(prefix) for topic in reader.memberships if topic.name.startswith(prefix))
 
 
 class Topic:

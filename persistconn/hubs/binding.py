@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Sequence
 from typing import Any, Final, TypeAlias, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -18,6 +18,9 @@ __all__ = ["BindingError", "Parameter", "Signature"]
 Renaming: TypeAlias = Callable[[Any], Any]
 
 _REQUIRED: Final = inspect.Parameter.empty
+_STREAMS: Final = (AsyncGenerator, AsyncIterable, AsyncIterator)
+_WRONG: Final = (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError)
+"""What reading a value may raise that is not as its type says."""
 
 
 class BindingError(ValueError):
@@ -45,8 +48,10 @@ class Parameter:
             value = self._decode(json)
             if self._rename is None:
                 return value
-            return msgspec.convert(self._rename(value), self._type, dec_hook=_convert_foreign, builtin_types=())
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            return msgspec.convert(
+                self._rename(value), self._type, dec_hook=_convert_foreign, builtin_types=(), str_keys=True
+            )
+        except _WRONG as error:
             raise BindingError(f"{self.name}: {error}") from None
 
     def __str__(self) -> str:
@@ -75,8 +80,12 @@ class Signature:
         for given in list(inspect.signature(function).parameters.values())[1:]:
             annotation = hints.get(given.name, Any)
             if annotation is Progress or get_origin(annotation) is Progress:
+                if given.kind is given.POSITIONAL_ONLY:
+                    raise ConfigurationError(f"parameter {given.name}: Progress must not stand before /")
                 self.progress = given.name
             elif given.kind is given.VAR_POSITIONAL:
+                if self.progress is not None:
+                    raise ConfigurationError(f"parameter {self.progress}: Progress must stand behind *{given.name}")
                 self._rest = _parameter(given.name, annotation, optional=True)
             elif given.kind in (given.POSITIONAL_ONLY, given.POSITIONAL_OR_KEYWORD) and self.progress is None:
                 optional = given.default is not _REQUIRED
@@ -114,7 +123,7 @@ def _parameter(name: str, annotation: Any, *, optional: bool) -> Parameter:
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
     try:
         return get_type_hints(function, include_extras=True)
-    except NameError as error:
+    except Exception as error:  # whatever its annotations do
         raise ConfigurationError(
             f"the types of its parameters cannot be found: {error}; they must be names of the module, at run time"
         ) from None
@@ -133,10 +142,15 @@ def _written(annotation: Any) -> str:
 
 def _convert_foreign(type: Any, value: Any) -> Any:
     """Models of pydantic, without importing it."""
-    validate = getattr(type, "model_validate", None)
-    if validate is None:
-        raise NotImplementedError(f"{_written(type)} cannot be made of JSON")
-    return validate(value)
+    if type is object:
+        return value
+    if _is_stream(type):
+        raise ValueError("clients of this wire cannot send streams")
+    return type.model_validate(value)
+
+
+def _is_stream(type: Any) -> bool:
+    return (get_origin(type) or type) in _STREAMS
 
 
 # Names of fields --------------------------------------------------------------------------------
@@ -146,27 +160,28 @@ def _renaming(annotation: Any) -> Renaming | None:
     """How to spell the names in a decoded value as its type does; None: there is nothing to spell.
 
     `objId`, `ObjId` and `OBJ_ID` all mean the field `obj_id`: each side keeps the style of its language.
+    Raises TypeError for a type that no JSON can become.
     """
-    try:
-        return _Spelling().of(shapes.type_info(annotation))
-    except TypeError as error:
-        if annotation is Any:
-            return None
-        raise TypeError(str(error)) from None
+    return _Spelling().of(shapes.type_info(annotation))
 
 
 class _Spelling:
     """Makes renamings, one per class, however often or recursively it occurs."""
 
     def __init__(self) -> None:
-        self._classes: dict[Any, _Fields] = {}
+        self._known: dict[int, Renaming] = {}
+        """By the identity of a shape, which is one per type, or of a model."""
+        self._kept: list[shapes.Type] = []
+        """So that identities stay."""
 
     def of(self, shape: shapes.Type) -> Renaming | None:
         match shape:
             case shapes.StructType() | shapes.DataclassType() | shapes.TypedDictType():
                 return self._fields(shape)
-            case shapes.CustomType(cls=cls) if hasattr(cls, "model_fields"):
-                return _Fields(dict.fromkeys(_pydantic_names(cls)))
+            case shapes.NamedTupleType():
+                return self._positions(shape)
+            case shapes.CustomType(cls=cls):
+                return self._foreign(cls)
             case shapes.Metadata(type=inner):
                 return self.of(inner)
             case shapes.UnionType(types=types):
@@ -183,14 +198,43 @@ class _Spelling:
 
     def _fields(self, shape: shapes.StructType | shapes.DataclassType | shapes.TypedDictType) -> Renaming | None:
         if isinstance(shape, shapes.StructType) and shape.array_like:
-            return _each([self.of(field.type) for field in shape.fields])
-        found = self._classes.get(shape.cls)
+            return self._positions(shape)
+        found = self._known.get(id(shape))
         if found is None:
-            found = self._classes[shape.cls] = _Fields({})
-            found.learn({field.encode_name: self.of(field.type) for field in shape.fields})
+            found = self._known[id(shape)] = fields = _Fields()
             if isinstance(shape, shapes.StructType):
-                found.tag = shape.tag_field
+                fields.tag = shape.tag_field
+            fields.learn({field.encode_name: self.of(field.type) for field in shape.fields})
         return found
+
+    def _positions(self, shape: shapes.StructType | shapes.NamedTupleType) -> Renaming:
+        found = self._known.get(id(shape))
+        if found is None:
+            tag = [None] if isinstance(shape, shapes.StructType) and shape.tag is not None else []
+            inners: list[Renaming | None] = []
+            found = self._known[id(shape)] = _each(inners)
+            inners += [*tag, *[self.of(field.type) for field in shape.fields]]
+        return found
+
+    def _foreign(self, cls: Any) -> Renaming | None:
+        if not hasattr(cls, "model_validate"):
+            if cls is object or _is_stream(cls):
+                return None
+            raise TypeError(f"nothing can make a {_written(cls)} of it")
+        found = self._known.get(id(cls))
+        if found is None:
+            found = self._known[id(cls)] = fields = _Fields()
+            names = {} if hasattr(cls, "__pydantic_root_model__") and cls.__pydantic_root_model__ else cls.model_fields
+            fields.learn({field.alias or name: self._within_foreign(field.annotation) for name, field in names.items()})
+        return found
+
+    def _within_foreign(self, annotation: Any) -> Renaming | None:
+        try:
+            shape = shapes.type_info(annotation)
+            self._kept.append(shape)
+            return self.of(shape)
+        except TypeError:  # the model knows what to do with it
+            return None
 
     def _one_of(self, types: Sequence[shapes.Type]) -> Renaming | None:
         """Of several Structs the tag decides; else one at the most is an object, one a list."""
@@ -200,7 +244,8 @@ class _Spelling:
         tag = next((one.tag_field for one in types if isinstance(one, shapes.StructType) and one.tag_field), None)
 
         def rename(value: Any) -> Any:
-            chosen = structs.get(value.get(tag)) if tag is not None and _is_dict(value) else None
+            tagged = value.get(tag) if tag is not None and _is_dict(value) else None
+            chosen = structs.get(tagged) if isinstance(tagged, str | int) else None
             for one in [chosen] if chosen is not None else [*plain, *others]:
                 value = one(value) if one is not None else value
             return value
@@ -213,9 +258,9 @@ class _Fields:
 
     __slots__ = ("_inner", "_names", "tag")
 
-    def __init__(self, inner: dict[str, Renaming | None]) -> None:
+    def __init__(self) -> None:
         self.tag: str | None = None
-        self.learn(inner)
+        self.learn({})
 
     def learn(self, inner: dict[str, Renaming | None]) -> None:
         self._inner = inner
@@ -262,7 +307,3 @@ def _each(renames: Sequence[Renaming | None]) -> Renaming:
         return head + value[len(renames) :]
 
     return rename
-
-
-def _pydantic_names(model: Any) -> list[str]:
-    return [field.alias or name for name, field in model.model_fields.items()]

@@ -60,7 +60,7 @@ def encode_foreign(value: Any) -> Any:
     """What msgspec can encode, for a value that it cannot: models of pydantic, without importing it."""
     dump = getattr(value, "model_dump", None)
     if dump is None or isinstance(value, type):
-        raise NotImplementedError(f"{type(value).__name__} has no JSON form")
+        raise TypeError(f"{type(value).__name__} has no JSON form")
     return dump(mode="json", by_alias=True)
 
 

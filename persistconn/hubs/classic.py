@@ -60,7 +60,7 @@ class _ClientCall(msgspec.Struct, omit_defaults=True):
 
 
 _decode_invocation: Final = msgspec.json.Decoder(_Invocation).decode
-_LONE: Final = re.compile(r"\\\\|\\u[dD][89aAbB]..\\u[dD][c-fC-F]..|\\u[dD][89a-fA-F]..")
+_LONE: Final = re.compile(r"\\\\|\\u[dD][89abAB]HH\\u[dD][c-fC-F]HH|\\u[dD][89a-fA-F]HH".replace("H", "[0-9a-fA-F]"))
 
 
 def read_call(text: str | bytes) -> Call:
@@ -71,12 +71,10 @@ def read_call(text: str | bytes) -> Call:
     ('chat', 'Send', [b'"hi"'], '0')
     """
     try:
-        said = _decode_invocation(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        whole = _without_lone_surrogates(text)
-        if whole == text:
-            raise RemoteProtocolError(f"This is no call of a hub's method: {_reason(error)}.", status=500) from None
-        return read_call(whole)
+        whole = _without_lone_surrogates(text if isinstance(text, str) else text.decode())
+        said = _decode_invocation(whole)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise RemoteProtocolError(f"This is no call of a hub's method: {_reason(error)}.", status=500) from None
     id = said.I
     return Call(
         said.H,
@@ -91,13 +89,13 @@ def _reason(error: Exception) -> str:
     return "it is nested too deep" if isinstance(error, RecursionError) else str(error)
 
 
-def _without_lone_surrogates(text: str | bytes) -> str | bytes:
+def _without_lone_surrogates(text: str) -> str:
     r"""Half of a pair stands for no character, but JSON.stringify writes it: U+FFFD, as in a WHATWG USVString.
 
     >>> _without_lone_surrogates(r'"\ud83d\ude00 \ud83d"')
     '"\\ud83d\\ude00 \\ufffd"'
     """
-    if isinstance(text, bytes):
+    if "\\ud" not in text and "\\uD" not in text:
         return text
     return _LONE.sub(lambda found: r"\ufffd" if len(found[0]) == 6 else found[0], text)
 
@@ -113,7 +111,7 @@ def read_hub_names(connection_data: str | None) -> tuple[str, ...]:
     try:
         named = msgspec.json.decode(connection_data, type=list[dict[str, Any]] | None)
         return tuple([_name_in(one) for one in named or ()])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError):
+    except (msgspec.DecodeError, UnicodeError, RecursionError, KeyError):
         raise RemoteProtocolError('connectionData must be a list of {"name": hub}.', status=500) from None
 
 

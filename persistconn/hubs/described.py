@@ -25,14 +25,19 @@ class MethodNotFound(LookupError):
 class DescribedMethod:
     """One method that clients may call."""
 
-    __slots__ = ("function", "is_async", "is_stream", "name", "rules", "script_name", "signature", "spellings")
+    # fmt: off
+    __slots__ = (
+        "attribute", "function", "is_async", "is_stream", "name", "rules", "script_name", "signature", "spellings",
+    )
+    # fmt: on
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, attribute: str, function: Callable[..., Any]) -> None:
+        self.attribute = attribute
         self.function = function
         given = name_given_to(function)
-        self.name = given or function.__name__
-        self.script_name = given or camel_case(function.__name__)
-        self.spellings = spellings(function.__name__) if given is None else (given.lower(),)
+        self.name = attribute if given is None else given
+        self.script_name = camel_case(attribute) if given is None else given
+        self.spellings = spellings(attribute) if given is None else (given.lower(),)
         self.signature = Signature(function)
         self.is_stream = inspect.isasyncgenfunction(function)
         self.is_async = inspect.iscoroutinefunction(function)
@@ -47,8 +52,8 @@ class DescribedHub:
     def __init__(self, hub: type[Hub[Any]]) -> None:
         self.hub = hub
         given = name_given_to(hub)
-        self.name = given or hub.__name__
-        self.script_name = given or camel_case(hub.__name__)
+        self.name = hub.__name__ if given is None else given
+        self.script_name = camel_case(hub.__name__) if given is None else given
         if not self.name or "." in self.name:
             raise ConfigurationError(f"The hub name '{self.name}' is invalid.")
         rules = rules_of(hub)
@@ -56,23 +61,23 @@ class DescribedHub:
         self.calls_rules = rules
         self.methods: dict[str, list[DescribedMethod]] = {}
         """By spelling, in lower case."""
-        for function in _callable_methods(hub):
-            self._add(function)
+        for attribute, function in _callable_methods(hub):
+            self._add(attribute, function)
         moments = ("on_connected", "on_reconnected", "on_disconnected", "on_rejoining_groups")
         self.overrides = frozenset(name for name in moments if getattr(hub, name) is not getattr(Hub, name))
         """The moments in a connection's life that it wants to hear of."""
 
-    def _add(self, function: Callable[..., Any]) -> None:
+    def _add(self, attribute: str, function: Callable[..., Any]) -> None:
         try:
-            method = DescribedMethod(function)
+            method = DescribedMethod(attribute, function)
         except ConfigurationError as error:
-            raise ConfigurationError(f"{self.hub.__name__}.{function.__name__}: {error}") from None
+            raise ConfigurationError(f"{self.hub.__name__}.{attribute}: {error}") from None
         for spelling in method.spellings:
             others = self.methods.setdefault(spelling, [])
             for other in others:
                 if other.name != method.name or _overlap(other.signature, method.signature):
                     raise ConfigurationError(
-                        f"{self.hub.__name__}: clients cannot tell {other.function.__name__} and {function.__name__} "
+                        f"{self.hub.__name__}: clients cannot tell {other.attribute} and {attribute} "
                         f"apart, as both are called {spelling!r}: rename one, give one another @method_name, or let "
                         "them take different numbers of arguments under one @method_name"
                     )
@@ -109,14 +114,14 @@ class DescribedHub:
         )
 
 
-def _callable_methods(hub: type[Hub[Any]]) -> Iterator[Callable[..., Any]]:
+def _callable_methods(hub: type[Hub[Any]]) -> Iterator[tuple[str, Callable[..., Any]]]:
     """Public instance methods, inherited ones included, but nothing that every hub or object has."""
     for name in dir(hub):
         if name.startswith("_") or name in _OF_EVERY_HUB:
             continue
         function = inspect.getattr_static(hub, name)
         if inspect.isfunction(function):
-            yield function
+            yield name, function
 
 
 def _overlap(one: Signature, other: Signature) -> bool:
@@ -147,7 +152,7 @@ class HubTable:
         """The hub of this name, in any case. RemoteProtocolError (status 500, as over there) if there is none."""
         hub = self.hubs.get(name.lower())
         if hub is None:
-            raise RemoteProtocolError(f"'{name}' Hub could not be resolved.", status=500)
+            raise RemoteProtocolError(f"'{name[:100]}' Hub could not be resolved.", status=500)
         return hub
 
     def of(self, hub: type[Hub[Any]]) -> DescribedHub | None:

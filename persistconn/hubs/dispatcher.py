@@ -7,9 +7,11 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import lru_cache, partial
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
+import anyio
 import anyio.to_thread
+import msgspec
 
 from persistconn import (
     ConfigurationError,
@@ -26,17 +28,21 @@ from persistconn import (
 from .authorization import RolesOf, Rule
 from .binding import BindingError
 from .calls import Call, Failure, Outcome, ProgressReport
-from .classic import is_too_deep, read_call, read_hub_names, write_outcome, write_progress
+from .classic import DEPTH, is_too_deep, read_call, read_hub_names, write_outcome, write_progress
 from .described import DescribedHub, HubTable, MethodNotFound
 from .filters import Filter, HubCall, through
 from .hub import Hub, HubError
 from .members import Member
 from .progress import Progress
 from .scene import CallScene, HubStage
+from .state import State
 
 __all__ = ["Dispatcher", "Factory", "UserIdOf"]
 
 _logger = logging.getLogger("persistconn.hubs")
+
+_REMEMBERED: Final = 1_024
+"""A longer list of hubs is read every time: what strangers send must not fill the memory."""
 
 Factory: TypeAlias = Callable[..., Hub[Any]]
 UserIdOf: TypeAlias = Callable[[Request], "str | None"]
@@ -71,7 +77,8 @@ class Dispatcher(PersistentConnection):
         self._roles = roles
         self._clock = clock
         self._members: dict[str, Member] = {}
-        self._stages = {hub: HubStage(self, hub, self._uses) for hub in table.hubs.values()}
+        self._by_name = {hub.name: hub for hub in table.hubs.values()}
+        self._stages = {hub: HubStage(self, hub, self._uses, self._members.__contains__) for hub in table.hubs.values()}
         self._named = lru_cache(1_024)(self._resolve)
         rules = [rule for hub in table.hubs.values() for rule in _all_rules(hub)]
         if roles is None and any(rule.roles is not None for rule in rules):
@@ -87,7 +94,7 @@ class Dispatcher(PersistentConnection):
 
     def subscriptions(self, request: Request) -> Sequence[str] | Awaitable[Sequence[str]]:
         """The topics of the hubs that the client names."""
-        return self._topics(self._named(request.query.get("connectionData")), request)
+        return self._topics(self._hubs_of(request), request)
 
     async def _subscriptions_by_rules(self, request: Request) -> Sequence[str]:
         return self._topics(await self._allowed(request), request)
@@ -97,6 +104,10 @@ class Dispatcher(PersistentConnection):
         topics = [hub.name for hub in hubs]
         return topics if user is None else [*topics, *[f"{name}.{user}" for name in topics]]
 
+    def _hubs_of(self, request: Request) -> tuple[DescribedHub, ...]:
+        named = request.query.get("connectionData")
+        return self._named(named) if named is None or len(named) <= _REMEMBERED else self._resolve(named)
+
     def _resolve(self, connection_data: str | None) -> tuple[DescribedHub, ...]:
         hubs = tuple([self.table.find(name) for name in read_hub_names(connection_data)])
         if len(set(hubs)) < len(hubs):
@@ -105,7 +116,7 @@ class Dispatcher(PersistentConnection):
 
     async def _allowed(self, request: Request) -> tuple[DescribedHub, ...]:
         """The hubs that the client names and may connect to. RemoteProtocolError if there are some, but none for it."""
-        named = self._named(request.query.get("connectionData"))
+        named = self._hubs_of(request)
         allowed = [hub for hub in named if await self._allows(hub.connect_rules, request)]
         if named and not allowed:
             status = 401 if request.user is None else 403
@@ -124,21 +135,22 @@ class Dispatcher(PersistentConnection):
 
     # A connection's life ------------------------------------------------------------------------
 
-    async def _member(self, connection: Connection) -> Member:
+    def _member(self, connection: Connection) -> Member:
         member = self._members.get(connection.id)
         if member is None:
-            hubs = await self._allowed(connection.request)
+            # Its topics, and not what this request names: who is told of a hub's messages is whom the hub is told of.
+            hubs = [self._by_name[name] for name in connection.topics if name in self._by_name]
             member = self._members[connection.id] = Member(hubs, self._settings, self._clock())
         return member
 
     async def on_connected(self, connection: Connection) -> None:
         """Every hub that the client named hears of it."""
-        for hub in (await self._member(connection)).hubs:
+        for hub in self._member(connection).hubs:
             await self._tell(hub, connection, "on_connected")
 
     async def on_reconnected(self, connection: Connection) -> None:
         """The same."""
-        for hub in (await self._member(connection)).hubs:
+        for hub in self._member(connection).hubs:
             await self._tell(hub, connection, "on_reconnected")
 
     async def on_disconnected(self, connection: Connection, reason: DisconnectReason) -> None:
@@ -146,7 +158,7 @@ class Dispatcher(PersistentConnection):
         member = self._members.pop(connection.id, None)
         if member is None:
             return
-        member.cancel_calls()
+        await member.end_calls()
         for hub in member.hubs:
             try:
                 await self._tell(hub, connection, "on_disconnected", reason)
@@ -156,7 +168,7 @@ class Dispatcher(PersistentConnection):
     async def on_rejoining_groups(self, connection: Connection, groups: Sequence[str]) -> Sequence[str]:
         """Every hub decides about its own groups; those of hubs that the client does not name are dropped."""
         kept: list[str] = []
-        for hub in (await self._member(connection)).hubs:
+        for hub in self._member(connection).hubs:
             prefix = f"{hub.name}."
             own: Sequence[str] = [name.removeprefix(prefix) for name in groups if name.startswith(prefix)]
             if own and "on_rejoining_groups" in hub.overrides:
@@ -180,31 +192,38 @@ class Dispatcher(PersistentConnection):
     async def on_received(self, connection: Connection, data: Any) -> None:
         """A call: its turn has come, or it runs beside others (`max_parallel_calls`)."""
         call = read_call(data)
-        member = self._members.get(connection.id) or await self._member(connection)
+        member = self._members.get(connection.id) or self._member(connection)
         if member.places is None:
             await self._serve(call, connection, member, connection.take_reply())
         else:
             await member.places.acquire()
-            connection.start_soon(self._serve_apart, call, connection, member, connection.take_reply())
+            reply = connection.take_reply()
+            member.owe(reply)
+            connection.start_soon(self._serve_apart, call, connection, member, member.places, reply)
 
-    async def _serve_apart(self, call: Call, connection: Connection, member: Member, reply: Reply) -> None:
+    async def _serve_apart(
+        self, call: Call, connection: Connection, member: Member, places: anyio.Semaphore, reply: Reply
+    ) -> None:
+        if connection.ended:
+            return  # nobody waits for it: it is not begun
         try:
             with member.cancellable():
                 await self._serve(call, connection, member, reply)
+                member.has_answered(reply)
         except RemoteProtocolError as error:
             reply.refuse(error)
+            member.has_answered(reply)
         finally:
-            if member.places is not None:
-                member.places.release()
+            places.release()
 
     async def _serve(self, call: Call, connection: Connection, member: Member, reply: Reply) -> None:
         """Run a call and answer it. RemoteProtocolError: it is answered with a status."""
         scene: CallScene | None = None
         answer: bytes
         try:
-            hub = self._find_hub(call, connection)
-            scene = CallScene(self._stages[hub], connection, call.state)
             self._check(call, connection, member)
+            hub = self.table.find(call.hub)
+            scene = CallScene(self._stages[hub], connection, self._read_state(call, connection))
             result = await self._run_call(call, hub, scene)
             answer = write_outcome(Outcome(call.id or "", result, scene.changes()))
         except RemoteProtocolError as error:
@@ -222,12 +241,19 @@ class Dispatcher(PersistentConnection):
         elif reply.has_body:
             await reply.send({})
 
-    def _find_hub(self, call: Call, connection: Connection) -> DescribedHub:
+    def _read_state(self, call: Call, connection: Connection) -> State | None:
+        if call.state is None:
+            return None
         most = self._settings.max_state_size
-        if call.state is not None and len(call.state) > most:
+        if len(call.state) > most:
             connection.count_reaction("max_state_size")
             raise RemoteProtocolError(f"State has exceeded the maximum length of {most} bytes.", status=500)
-        return self.table.find(call.hub)
+        try:
+            if not is_too_deep(call.state):
+                return State(call.state)
+        except msgspec.DecodeError:
+            pass
+        raise RemoteProtocolError(f"State must be an object of no more than {DEPTH} levels.", status=500)
 
     def _check(self, call: Call, connection: Connection, member: Member) -> None:
         """Raises HubError, so that the caller can read why."""
@@ -273,22 +299,27 @@ class Dispatcher(PersistentConnection):
             await self.send(scene.connection.id, payload)
 
     def _failed(self, call: Call, scene: CallScene | None, error: BaseException) -> bytes:
-        changes = None if scene is None else scene.changes()
+        what = f"{call.hub}.{call.method}"
+        generic = f"There was an error invoking Hub method '{what}'."
         if isinstance(error, HubError):
             failure = Failure(str(error) or type(error).__name__, True, error.data)
         else:
-            what = f"{call.hub}.{call.method}"
             if isinstance(error, MethodNotFound | BindingError | NotAuthorized | RemoteProtocolError):
-                _logger.warning("a call of %s was refused: %s", what[:200], error)
+                _logger.warning("a call of %s was refused: %s", _shown(what), _shown(str(error)))
             else:
-                _logger.error("a call of %s failed", what[:200], exc_info=error)
+                _logger.error("a call of %s failed", _shown(what), exc_info=error)
             told = self._settings.detailed_errors and str(error)
-            failure = Failure(told or f"There was an error invoking Hub method '{what}'.")
+            failure = Failure(told or generic)
         try:
-            return write_outcome(Outcome(call.id or "", None, changes, failure))
-        except Exception:  # its data, or the state, has no JSON form
-            _logger.exception("the answer to a call of %s has no JSON form", f"{call.hub}.{call.method}"[:200])
-            return write_outcome(Outcome(call.id or "", None, None, Failure(failure.message, failure.deliberate)))
+            return write_outcome(Outcome(call.id or "", None, None if scene is None else scene.changes(), failure))
+        except Exception:  # its text, its data or the state has no JSON form
+            _logger.exception("the answer to a call of %s has no JSON form", _shown(what))
+            return write_outcome(Outcome(call.id or "", None, None, Failure(generic, failure.deliberate)))
+
+
+def _shown(text: str) -> str:
+    """As it may stand in a log, whatever a client wrote: on one line, and not for long."""
+    return repr(text if len(text) <= 300 else f"{text[:300]}…")[1:-1]
 
 
 def _all_rules(hub: DescribedHub) -> Iterable[Rule]:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import anyio
 
-from persistconn import Settings
+from persistconn import RemoteProtocolError, Reply, Settings
 
 from .described import DescribedHub
 
@@ -17,14 +17,18 @@ __all__ = ["Member"]
 class Member:
     """One connection."""
 
-    __slots__ = ("_allowance", "_asked", "_running", "hubs", "places")
+    __slots__ = ("_allowance", "_asked", "_owed", "_over", "_running", "hubs", "places")
 
     def __init__(self, hubs: Sequence[DescribedHub], settings: Settings, now: float) -> None:
         self.hubs = hubs
         self.places = anyio.Semaphore(settings.max_parallel_calls, fast_acquire=True) if _many(settings) else None
         """For calls that run side by side; None: they take turns."""
         self._running: set[anyio.CancelScope] = set()
-        self._allowance = settings.max_call_rate
+        self._over: anyio.Event | None = None
+        """Made when somebody waits for the last of them to end."""
+        self._owed: set[Reply] = set()
+        """Requests that stay open until a call beside others is answered."""
+        self._allowance = max(settings.max_call_rate, 1.0)
         self._asked = now
 
     def has_allowance(self, rate: float, now: float) -> bool:
@@ -45,11 +49,28 @@ class Member:
                 yield
             finally:
                 self._running.discard(scope)
+                if self._over is not None and not self._running:
+                    self._over.set()
 
-    def cancel_calls(self) -> None:
-        """The connection has ended."""
+    def owe(self, reply: Reply) -> None:
+        """This one has to be answered, even if the call is never begun."""
+        if reply.has_body:
+            self._owed.add(reply)
+
+    def has_answered(self, reply: Reply) -> None:
+        """It has been."""
+        self._owed.discard(reply)
+
+    async def end_calls(self) -> None:
+        """The connection has ended: cancel its calls, and wait until they are over."""
         for scope in self._running:
             scope.cancel()
+        if self._running:
+            self._over = anyio.Event()
+            await self._over.wait()
+        for reply in self._owed:
+            reply.refuse(RemoteProtocolError("This connection has ended.", status=410))
+        self._owed.clear()
 
 
 def _many(settings: Settings) -> bool:

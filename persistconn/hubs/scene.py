@@ -23,10 +23,15 @@ class HubStage:
     """Brings calls to the clients of one hub; an `Audience`."""
 
     def __init__(
-        self, owner: PersistentConnection, hub: DescribedHub, uses: Callable[[str, DescribedHub], bool]
+        self,
+        owner: PersistentConnection,
+        hub: DescribedHub,
+        uses: Callable[[str, DescribedHub], bool],
+        knows: Callable[[str], bool],
     ) -> None:
         self.hub = hub
         self._owner = owner
+        self._owner_knows = knows
         self._uses = uses
         """Whether a connection named this hub: a page throws at a call of a hub that it has no proxy for."""
 
@@ -55,7 +60,9 @@ class HubStage:
         return self._owner.send(id, self._call(method, arguments, state))
 
     def join(self, connection_id: str, name: str) -> Nothing:
-        """See Audience."""
+        """See Audience. A client that did not name this hub hears nothing of its groups either."""
+        if self._owner_knows(connection_id) and not self._uses(connection_id, self.hub):
+            return _nothing()
         return self._owner.groups.join(connection_id, f"{self.hub.name}.{name}")
 
     def leave(self, connection_id: str, name: str) -> Nothing:
@@ -63,15 +70,19 @@ class HubStage:
         return self._owner.groups.leave(connection_id, f"{self.hub.name}.{name}")
 
 
+async def _nothing() -> None:
+    pass
+
+
 class CallScene:
     """The `Scene` of one call; what the hub does not ask for is not made."""
 
-    __slots__ = ("_clients", "_context", "_sent", "connection", "stage")
+    __slots__ = ("_clients", "_context", "_state", "connection", "stage")
 
-    def __init__(self, stage: HubStage, connection: Connection, sent: bytes | None = None) -> None:
+    def __init__(self, stage: HubStage, connection: Connection, state: State | None = None) -> None:
         self.stage = stage
         self.connection = connection
-        self._sent = sent
+        self._state = state
         self._context: HubContext | None = None
         self._clients: CallerClients[Any] | None = None
 
@@ -89,9 +100,9 @@ class CallScene:
 
     @property
     def context(self) -> HubContext:
-        """Who calls. Raises msgspec.DecodeError when the state that came is no object."""
+        """Who calls."""
         if self._context is None:
-            self._context = HubContext(self.connection, State(self._sent))
+            self._context = HubContext(self.connection, State() if self._state is None else self._state)
         return self._context
 
     def changes(self) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Final
 
 from ..bus.post import Encoded, Payload
-from ..bus.topic import connection, group
+from ..bus.topic import connection, group, named_of
 from ..bus.topics import Topics
 from ..errors import ConfigurationError, LocalProtocolError, RemoteProtocolError
 from ..settings import Settings
@@ -232,6 +232,8 @@ class ServerEndpoint:
         exchange = event.exchange
         session = exchange.session
         if not exchange.duplex:
+            if self._delivery.has_news:
+                self._lifecycle.flush()  # what was sent before leaves before it
             if isinstance(answer, Encoded):
                 self._reception.answer_send(exchange, answer, None)
             else:
@@ -366,6 +368,11 @@ class ServerEndpoint:
     def react(self, limit: str) -> None:
         """Count in the statistics that a limit was met which somebody outside looks after, by its name."""
         self._lifecycle.reactions[limit] += 1
+
+    def topics_of(self, connection_id: str) -> tuple[str, ...]:
+        """The topics that a connection was admitted with, by name; none when it is not known."""
+        session = self._lifecycle.sessions.get(connection_id)
+        return () if session is None else named_of(session, session.route)
 
     def is_connected(self, connection_id: str) -> bool:
         """The connection has not ended."""

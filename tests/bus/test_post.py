@@ -51,6 +51,8 @@ def test_ready_json_is_embedded_as_it_is() -> None:
 
 def test_ready_json_becomes_ascii() -> None:
     assert Payload.of_json('"é😀"'.encode()).json == b'"\\u00e9\\ud83d\\ude00"'
+    with pytest.raises(UnicodeDecodeError):
+        Payload.of_json(b'"\xff"')
 
 
 def test_ready_json_may_bring_its_value_for_other_formats() -> None:

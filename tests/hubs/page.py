@@ -69,24 +69,37 @@ def http(target: str, *headers: str, method: str = "GET", body: bytes = b"") -> 
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
-def frame(text: str | bytes, mask: bytes = b"\x01\x02\x03\x04") -> bytes:
-    data = text.encode() if isinstance(text, str) else text
-    masked = bytes(byte ^ mask[at % 4] for at, byte in enumerate(data))
-    size = bytes((0x80 | len(data),)) if len(data) < 126 else b"\xfe" + len(data).to_bytes(2, "big")
-    return b"\x81" + size + mask + masked
+def frame(said: str | bytes, mask: bytes = b"\x01\x02\x03\x04") -> bytes:
+    """A client's frame: text, or binary for bytes."""
+    data = said.encode() if isinstance(said, str) else said
+    masked = bytearray(data)
+    for at, byte in enumerate(mask):
+        masked[at::4] = data[at::4].translate(_XOR[byte])
+    if len(data) < 126:
+        size = bytes((0x80 | len(data),))
+    elif len(data) < 65_536:
+        size = b"\xfe" + len(data).to_bytes(2, "big")
+    else:
+        size = b"\xff" + len(data).to_bytes(8, "big")
+    return (b"\x81" if isinstance(said, str) else b"\x82") + size + mask + masked
+
+
+_XOR = {byte: bytes(one ^ byte for one in range(256)) for byte in (1, 2, 3, 4)}
 
 
 def frames(data: bytes) -> list[Any]:
     """The texts in a server's frames, as values."""
     found: list[Any] = []
-    while data:
-        size, start = data[1], 2
+    at = 0
+    while at < len(data):
+        size, start = data[at + 1], at + 2
         if size == 126:
-            size, start = int.from_bytes(data[2:4], "big"), 4
+            size, start = int.from_bytes(data[start : start + 2], "big"), start + 2
         elif size == 127:
-            size, start = int.from_bytes(data[2:10], "big"), 10
-        payload, data = data[start : start + size], data[start + size :]
-        found.append(json.loads(payload))
+            size, start = int.from_bytes(data[start : start + 8], "big"), start + 8
+        if data[at] == 0x81:
+            found.append(json.loads(data[start : start + size]))
+        at = start + size
     return found
 
 
@@ -106,13 +119,19 @@ class Page:
         self.id = ""
         self.envelopes: list[Any] = []
         self.answers: dict[str, Any] = {}
+        self.said: list[Any] = []
+        """All that came after the start, in order."""
+        self.cursor = ""
+        self.groups = ""
         self._count = 0
 
     async def ask(self, target: str, *headers: str, method: str = "GET", body: bytes = b"") -> tuple[int, bytes]:
         """One request on a connection of its own: status and body."""
         line = Line(self.state)
         line.data_received(http(target, *self.headers, *headers, method=method, body=body))
-        await settle()
+        with anyio.fail_after(10):
+            while not line.written:
+                await settle()
         head, _, content = line.take().partition(b"\r\n\r\n")
         return int(head.split()[1]), content
 
@@ -122,21 +141,27 @@ class Page:
     async def start(self) -> Page:
         status, body = await self.negotiate()
         assert status == 200, body
-        told = json.loads(body)
-        self.id = told["ConnectionId"]
-        self.query = (
-            f"transport={self.transport}&clientProtocol=2.1&connectionToken={quote(told['ConnectionToken'])}"
-            f"&connectionData={self.names}"
-        )
-        upgrade = UPGRADE if self.transport == "webSockets" else ()
-        self.line.data_received(http(f"{self.path}/connect?{self.query}", *self.headers, *upgrade))
+        self.connect(body)
         await settle()
         _, _, rest = self.line.take().partition(b"\r\n\r\n")
         if self.transport == "webSockets":
             self.envelopes += frames(rest)
+        else:
+            self.cursor = json.loads(rest)["C"]
         status, body = await self.ask(f"{self.path}/start?{self.query}")
         assert status == 200, (status, body)
         return self
+
+    def connect(self, negotiated: bytes, protocol: str = "2.1") -> None:
+        """Open the transport."""
+        told = json.loads(negotiated)
+        self.id = told["ConnectionId"]
+        self.query = (
+            f"transport={self.transport}&clientProtocol={protocol}&connectionToken={quote(told['ConnectionToken'])}"
+            f"&connectionData={self.names}"
+        )
+        upgrade = UPGRADE if self.transport == "webSockets" else ()
+        self.line.data_received(http(f"{self.path}/connect?{self.query}", *self.headers, *upgrade))
 
     def say(self, text: str | bytes) -> None:
         """A WebSocket message."""
@@ -146,8 +171,11 @@ class Page:
         """Sort what has come: answers, and envelopes of messages."""
         await settle()
         for said in frames(self.line.take()):
+            self.said.append(said)
             if "M" in said and "C" in said:
                 self.envelopes.append(said)
+            elif "C" in said:
+                self.groups = said.get("G", self.groups)
             elif said:
                 self.answers[said["I"]] = said
 
@@ -162,16 +190,63 @@ class Page:
             self.say(json.dumps(said))
             await self.listen()
             return self.answers.get(id)
-        body = b"data=" + quote(json.dumps(said)).encode()
-        status, content = await self.ask(f"{self.path}/send?{self.query}", method="POST", body=body)
+        status, content = await self.send(json.dumps(said))
         return json.loads(content) if status == 200 else (status, content.decode())
+
+    def begin(self, hub: str, method: str, *arguments: Any, **more: Any) -> str:
+        """Call a method over WebSocket, and do not wait. Gives the id of the answer to come."""
+        id = str(self._count)
+        self._count += 1
+        self.say(json.dumps({"H": hub, "M": method, "A": list(arguments), "I": int(id), **more}))
+        return id
+
+    async def answer(self, id: str) -> Any:
+        """Wait for an answer that takes its time."""
+        with anyio.fail_after(10):
+            while id not in self.answers:
+                await self.listen()
+        return self.answers[id]
+
+    async def send(self, text: str | bytes) -> tuple[int, bytes]:
+        """A message in a request of its own: the status and the body of its answer."""
+        body = b"data=" + quote(text).encode()
+        return await self.ask(f"{self.path}/send?{self.query}", method="POST", body=body)
+
+    async def poll(self) -> list[Any]:
+        """With long polling: the messages of one poll, [] when there are none yet."""
+        line = Line(self.state)
+        line.data_received(http(f"{self.path}/poll?{self.query}&messageId={quote(self.cursor)}", *self.headers))
+        await settle()
+        _, _, content = line.take().partition(b"\r\n\r\n")
+        line.connection_lost()
+        if not content:
+            return []
+        said = json.loads(content)
+        self.cursor = said["C"]
+        messages: list[Any] = said["M"]
+        return messages
 
     async def heard(self) -> list[Any]:
         """The messages that have come, and none of them twice."""
         await self.listen()
-        messages = [message for envelope in self.envelopes for message in envelope["M"]]
+        messages: list[Any] = []
+        for envelope in self.envelopes:
+            messages += envelope["M"]
+            self.groups = envelope.get("G", self.groups)
         self.envelopes = []
         return messages
+
+    async def reconnect(self, **more: str) -> None:
+        """Come back on a new WebSocket, with what it knows of its groups."""
+        self.line = Line(self.state)
+        more = {"groupsToken": self.groups, **more}
+        query = "".join(f"&{name}={quote(value)}" for name, value in more.items() if value)
+        self.line.data_received(http(f"{self.path}/reconnect?{self.query}{query}", *self.headers, *UPGRADE))
+        await settle()
+        _, _, rest = self.line.take().partition(b"\r\n\r\n")
+        for envelope in frames(rest):
+            self.groups = envelope.get("G", self.groups)
+            self.envelopes += [envelope] if "M" in envelope else []
 
     def leave(self) -> None:
         """The line is cut; nobody comes back."""
@@ -204,4 +279,8 @@ class House:
 @asynccontextmanager
 async def house(app: App) -> AsyncIterator[House]:
     async with app.running() as host:
-        yield House(app, ServerState(host))
+        state = ServerState(host)
+        async with anyio.create_task_group() as tasks:
+            state.spawn = tasks.start_soon
+            yield House(app, state)
+            tasks.cancel_scope.cancel()
