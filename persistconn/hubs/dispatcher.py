@@ -71,7 +71,7 @@ class Dispatcher(PersistentConnection):
         self._roles = roles
         self._clock = clock
         self._members: dict[str, Member] = {}
-        self._stages = {hub: HubStage(self, hub, self._uses) for hub in table.hubs.values()}
+        self._stages = {hub: HubStage(self, hub, self._uses, self._members.__contains__) for hub in table.hubs.values()}
         self._named = lru_cache(1_024)(self._resolve)
         rules = [rule for hub in table.hubs.values() for rule in _all_rules(hub)]
         if roles is None and any(rule.roles is not None for rule in rules):

@@ -23,10 +23,15 @@ class HubStage:
     """Brings calls to the clients of one hub; an `Audience`."""
 
     def __init__(
-        self, owner: PersistentConnection, hub: DescribedHub, uses: Callable[[str, DescribedHub], bool]
+        self,
+        owner: PersistentConnection,
+        hub: DescribedHub,
+        uses: Callable[[str, DescribedHub], bool],
+        knows: Callable[[str], bool],
     ) -> None:
         self.hub = hub
         self._owner = owner
+        self._owner_knows = knows
         self._uses = uses
         """Whether a connection named this hub: a page throws at a call of a hub that it has no proxy for."""
 
@@ -55,12 +60,18 @@ class HubStage:
         return self._owner.send(id, self._call(method, arguments, state))
 
     def join(self, connection_id: str, name: str) -> Nothing:
-        """See Audience."""
+        """See Audience. A client that did not name this hub hears nothing of its groups either."""
+        if self._owner_knows(connection_id) and not self._uses(connection_id, self.hub):
+            return _nothing()
         return self._owner.groups.join(connection_id, f"{self.hub.name}.{name}")
 
     def leave(self, connection_id: str, name: str) -> Nothing:
         """See Audience."""
         return self._owner.groups.leave(connection_id, f"{self.hub.name}.{name}")
+
+
+async def _nothing() -> None:
+    pass
 
 
 class CallScene:

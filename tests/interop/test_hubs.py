@@ -209,6 +209,9 @@ def test_calls_reach_those_they_are_for(hub_server: ServerProcess, visit: Visit,
     # What is of another hub goes to those who named that.
     hub_server.order("pin", text="to all")
     hub_server.order("pin to", ids=[ann.id, board.id, bare.id], text="to some")
+    for page in (ann, board, bare):
+        hub_server.order("join board", id=page.id, group=room)
+    hub_server.order("pin in group", group=room, text="to a group")
     assert board.call("NoticeBoard", "pin", "the page's own") == result("nothing")
     says("all", None, "ann again bob bare")
     last = heard["ann"][-1]
@@ -220,7 +223,7 @@ def test_calls_reach_those_they_are_for(hub_server: ServerProcess, visit: Visit,
         hubs = {message["H"] for message in page.run("() => seen.messages.filter(message => message && message.H)")}
         assert hubs == ({"Lounge", "NoticeBoard"} if page is again else {"Lounge"}), name
     board.until_called("NoticeBoard", "pinned", "the page's own")
-    assert [call[2] for call in board.calls] == ["to all", "to some", "the page's own"]
+    assert [call[2] for call in board.calls] == ["to all", "to some", "to a group", "the page's own"]
 
 
 def test_a_cut_costs_nothing_but_the_calls_on_a_websocket(

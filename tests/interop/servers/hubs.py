@@ -208,6 +208,10 @@ class Outside:
                 await self._app.clients(Board).all.pinned(about["text"])
             case "pin to":
                 await self._app.clients(Board).client_list(about["ids"]).pinned(about["text"])
+            case "pin in group":
+                await self._app.clients(Board).group(about["group"]).pinned(about["text"])
+            case "join board":
+                await self._app.hub_groups(Board).join(about["id"], about["group"])
             case "join":
                 await self._app.hub_groups(Lounge).join(about["id"], about["group"])
             case "leave":
