@@ -68,15 +68,17 @@ def test_a_line_that_dies_in_silence_is_replaced_without_loss(
 def test_pages_that_vanish_are_timed_out(
     impatient_server: ServerProcess, open_page: OpenPage, proxy_to: ProxyTo
 ) -> None:
-    pages = [open_page(impatient_server.origin, transport=each).start() for each in TRANSPORTS]
     proxy = proxy_to(impatient_server.port)
-    pages.append(open_page(proxy.origin, transport="webSockets").start())
+    silent = open_page(proxy.origin, transport="webSockets").start()
+    silent.until_received({"welcome": silent.id})
+    proxy.go_dead()  # here nothing tells the server but its pings, which nobody answers
+    silent.crash()
+    pages = [open_page(impatient_server.origin, transport=each).start() for each in TRANSPORTS]
     for page in pages:
         page.until_received({"welcome": page.id})
-    proxy.go_dead()  # here nothing tells the server but its pings, which nobody answers
     for page in pages:
         page.crash()
-    for page in pages:
+    for page in (*pages, silent):
         impatient_server.wait("disconnected", id=page.id, reason="timed_out", within=30)
         assert len(impatient_server.events("disconnected", id=page.id)) == 1
 
