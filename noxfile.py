@@ -83,7 +83,7 @@ def types(session: nox.Session) -> None:
     """mypy strict and pyright inside, and both on a user's program; nothing public has an unknown type."""
     session.install("-e", ".[types]")
     session.run("mypy")
-    session.run("mypy", "tests/typing/public_face.py")
+    session.run("mypy", "tests/typing/public_face.py", "tests/typing/hubs_face.py")
     quiet = {"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}
     session.run("pyright", env=quiet)
     options = ["--verifytypes", "persistconn", "--ignoreexternal", "--outputjson"]

@@ -69,7 +69,8 @@ def authorize(
     rule = Rule(None if roles is None else frozenset(roles), policy, calls_only)
 
     def guard(guarded: Guarded) -> Guarded:
-        if calls_only and not isinstance(guarded, type):
+        given: object = guarded
+        if calls_only and not isinstance(given, type):
             raise ConfigurationError(f"calls_only is for hubs, and {guarded.__name__} is a method")
         setattr(guarded, _RULES, (*vars(guarded).get(_RULES, ()), rule))
         return guarded

@@ -269,8 +269,9 @@ class _Fields:
     def __call__(self, value: Any) -> Any:
         if not _is_dict(value):
             return value
+        given: dict[str, Any] = value
         spelt: dict[str, Any] = {}
-        for key, one in value.items():
+        for key, one in given.items():
             name = key if key in self._inner or key == self.tag else self._names.get(_plain(key), key)
             if name != key and name in value:
                 continue  # the exact spelling is there as well

@@ -258,7 +258,7 @@ class Dispatcher(PersistentConnection):
     def _check(self, call: Call, connection: Connection, member: Member) -> None:
         """Raises HubError, so that the caller can read why."""
         settings = self._settings
-        limit: str | None = None
+        limit, most = "", ""
         if settings.max_call_rate and not member.has_allowance(settings.max_call_rate, self._clock()):
             limit, most = "max_call_rate", f"{settings.max_call_rate:g} calls a second"
         elif len(call.arguments) > settings.max_call_arguments:
@@ -266,7 +266,7 @@ class Dispatcher(PersistentConnection):
         elif settings.max_argument_size is not None:
             if any(len(bytes(one)) > settings.max_argument_size for one in call.arguments):
                 limit, most = "max_argument_size", f"{settings.max_argument_size} bytes in one argument"
-        if limit is not None:
+        if limit:
             connection.count_reaction(limit)
             raise HubError(f"More than {most} ({limit}).")
 

@@ -14,6 +14,7 @@ __all__ = ["Hub", "HubContext", "HubError", "Scene", "hub_name", "method_name", 
 
 _NAME = "__persistconn_name__"
 Named = TypeVar("Named", bound=Callable[..., Any])
+NamedHub = TypeVar("NamedHub", bound="type[Hub[Any]]")
 
 
 class HubError(Exception):
@@ -150,7 +151,7 @@ class Hub(Generic[PageT]):
         return groups
 
 
-def hub_name(name: str) -> Callable[[type[Named]], type[Named]]:
+def hub_name(name: str) -> Callable[[NamedHub], NamedHub]:
     """Call a hub exactly so, instead of by its class's name.
 
     >>> from persistconn.hubs import Hub, hub_name
@@ -158,7 +159,7 @@ def hub_name(name: str) -> Callable[[type[Named]], type[Named]]:
     ... class BoardHub(Hub): ...
     """
 
-    def give(hub: type[Named]) -> type[Named]:
+    def give(hub: NamedHub) -> NamedHub:
         setattr(hub, _NAME, name)
         return hub
 

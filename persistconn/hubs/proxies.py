@@ -83,7 +83,7 @@ def disabled_script() -> str:
 @cache
 def _template() -> str:
     """JavaScript that is the same for all; `__HUBS__` and the like stand for what is not."""
-    return resources.files(__package__).joinpath("proxies.js").read_text("utf-8")
+    return resources.files("persistconn.hubs").joinpath("proxies.js").read_text("utf-8")
 
 
 # What cannot be ---------------------------------------------------------------------------------

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .browser import TRANSPORTS, ChatPage
-from .harness import ServerProcess
+from .browser import TRANSPORTS, BrowserPage, ChatPage, HubPage
+from .harness import HUBS, ServerProcess
 from .proxy import Proxy
 
 if TYPE_CHECKING:
@@ -95,10 +95,26 @@ def impatient_server(backend: str, server: ServerProcess) -> Iterator[ServerProc
     impatient.close()
 
 
+@pytest.fixture(scope="package")
+def hub_server(backend: str, node_modules: Path) -> Iterator[ServerProcess]:
+    """`servers/hubs.py` with default settings."""
+    server = ServerProcess(backend, application=HUBS)
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="package")
+def mortal_hub_server(backend: str, node_modules: Path) -> Iterator[ServerProcess]:
+    """With detailed errors; a test may end it and start it again."""
+    server = ServerProcess(backend, application=HUBS, settings={"detailed_errors": True})
+    yield server
+    server.close()
+
+
 @pytest.fixture(autouse=True)
 def no_server_errors(request: pytest.FixtureRequest) -> Iterator[None]:
     """What a server logs as an error fails the test during which it did."""
-    names = ("server", "impatient_server", "mortal_server")
+    names = ("server", "impatient_server", "mortal_server", "hub_server", "mortal_hub_server")
     servers = [request.getfixturevalue(name) for name in names if name in request.fixturenames]
     marks = [each.mark() for each in servers]
     yield
@@ -126,6 +142,22 @@ def open_page(browser: Browser) -> Iterator[Callable[..., ChatPage]]:
     yield open_page
     for page in pages:
         page.close()
+
+
+@pytest.fixture
+def visit(browser: Browser) -> Iterator[Callable[..., BrowserPage]]:
+    """Opens a page by its address, as a `HubPage` or what `kind` says; no script of it may fail unseen."""
+    pages: list[BrowserPage] = []
+
+    def visit(url: str, *, kind: type[BrowserPage] = HubPage, **options: str) -> BrowserPage:
+        pages.append(kind(browser, url, **options))
+        return pages[-1]
+
+    yield visit
+    errors = [error for page in pages for error in page.errors]
+    for page in pages:
+        page.close()
+    assert errors == []
 
 
 @pytest.fixture

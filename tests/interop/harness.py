@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["APPLICATION", "ROOT", "Event", "ServerProcess"]
+__all__ = ["APPLICATION", "HUBS", "ROOT", "Event", "ServerProcess"]
 
 ROOT = Path(__file__).parents[2]
 APPLICATION = Path(__file__).parent / "servers" / "application.py"
+HUBS = Path(__file__).parent / "servers" / "hubs.py"
 
 Event = dict[str, Any]
 
@@ -24,8 +25,16 @@ Event = dict[str, Any]
 class ServerProcess:
     """A server and what it said. It can be killed and started again on the same port with the same keys."""
 
-    def __init__(self, backend: str, *, settings: dict[str, Any] | None = None, allowed_origins: Sequence[str] = ()):
+    def __init__(
+        self,
+        backend: str,
+        *,
+        application: Path = APPLICATION,
+        settings: dict[str, Any] | None = None,
+        allowed_origins: Sequence[str] = (),
+    ):
         self.backend = backend
+        self._application = application
         self.port = 0
         self._options = {
             "settings": settings or {},
@@ -45,7 +54,7 @@ class ServerProcess:
 
     def start(self) -> None:
         """Start it, on the port it had before if it had one, and wait until it listens."""
-        command = [sys.executable, str(APPLICATION), "--backend", self.backend, "--port", str(self.port)]
+        command = [sys.executable, str(self._application), "--backend", self.backend, "--port", str(self.port)]
         path = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), str(ROOT))))
         self._process = subprocess.Popen(
             [*command, "--options", json.dumps(self._options)],

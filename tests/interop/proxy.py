@@ -12,7 +12,7 @@ __all__ = ["Proxy"]
 
 FORBIDDEN = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 REQUEST = re.compile(rb"[A-Z]+ \S+ HTTP/1")
-STREAM = re.compile(rb"[A-Z]+ \S+/(?:connect|reconnect)\?")
+STREAM = re.compile(rb"[A-Z]+ \S+/(?:connect|reconnect|poll)\?")
 
 
 @dataclass(eq=False)
@@ -60,6 +60,12 @@ class Proxy:
             if line.carries_stream:
                 line.dead.set()
             else:
+                line.close()
+
+    def cut(self) -> None:
+        """Close the connections that carry a transport; both ends see it at once."""
+        for line in self._lines:
+            if line.carries_stream:
                 line.close()
 
     def close(self) -> None:

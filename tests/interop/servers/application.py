@@ -1,47 +1,17 @@
-"""The application under test, on the public names only: a chat that says on stdout what happens to it and obeys stdin.
-
-Every line of stdout is a JSON object, `{"event": ...}`; every line of stdin one too, `{"order": ...}`, answered by
-`{"event": "obeyed", "number": ...}`. Orders come from a plain thread, as from any program with no event loop.
-"""
+"""The application under test, on the public names only: a chat that says what happens to it and does as it is told."""
 
 from __future__ import annotations
 
-import argparse
-import json
-import logging
-import sys
-import threading
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import anyio
-
-from persistconn import App, Connection, DisconnectReason, PersistentConnection, Settings, serve
+from persistconn import Connection, DisconnectReason, PersistentConnection
+from tests.interop.servers.puppet import add_files, make_app, run, serve_and_obey, tell
 
 __all__: list[str] = []
 
 HERE = Path(__file__).parent
-MODULES = HERE.parent / "node_modules"
-BACKENDS: dict[str, tuple[str, dict[str, Any]]] = {
-    "asyncio": ("asyncio", {}),
-    "uvloop": ("asyncio", {"use_uvloop": True}),
-    "trio": ("trio", {}),
-}
-
-
-def tell(event: str, **details: Any) -> None:
-    """One line, whole, from whatever thread."""
-    sys.stdout.write(json.dumps({"event": event, **details}) + "\n")
-    sys.stdout.flush()
-
-
-class TellErrors(logging.Handler):
-    """What the server logs as an error is an event like any other: a test sees it and fails."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        tell("error", text=self.format(record))
 
 
 class Chat(PersistentConnection):
@@ -126,50 +96,13 @@ class Chat(PersistentConnection):
             await ways[number % len(ways)](text)
 
 
-def obey_stdin(app: App, chat: Chat) -> None:
-    for line in sys.stdin:
-        about = json.loads(line)
-        number = about.pop("number")
-        try:
-            app.from_thread.run(chat.obey, about.pop("order"), about)
-        except Exception as error:  # the test is told, and fails there
-            tell("obeyed", number=number, error=repr(error))
-        else:
-            tell("obeyed", number=number, error=None)
-
-
-def add_pages(app: App) -> None:
-    scripts = {
-        "/jquery.js": MODULES / "jquery" / "dist" / "jquery.js",
-        "/jquery.signalR.js": MODULES / "signalr" / "jquery.signalR.js",
-        "/page.js": HERE / "page.js",
-    }
-    for path, file in scripts.items():
-        app.add_page(path, file.read_bytes(), "text/javascript; charset=utf-8")
-    app.add_page("/", (HERE / "page.html").read_bytes(), "text/html; charset=utf-8")
-
-
 async def main(options: dict[str, Any], port: int) -> None:
-    app = App(
-        settings=Settings(**options.get("settings", {})),
-        secret_keys=[key.encode() for key in options["secret_keys"]],
-        allowed_origins=options.get("allowed_origins", ()),
-    )
+    app = make_app(options)
     chat = Chat()
     app.add_connection("/chat", chat)
-    add_pages(app)
-    threading.Thread(target=obey_stdin, args=(app, chat), daemon=True).start()
-    async with anyio.create_task_group() as tasks:
-        server = await tasks.start(partial(serve, app, port=port))
-        tell("listening", port=server.port)
+    add_files(app, {"/": HERE / "page.html", "/page.js": HERE / "page.js"})
+    await serve_and_obey(app, port, chat.obey)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--backend", choices=BACKENDS, default="asyncio")
-    parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--options", type=json.loads, default={})
-    arguments = parser.parse_args()
-    logging.getLogger().addHandler(TellErrors(logging.ERROR))
-    backend, options = BACKENDS[arguments.backend]
-    anyio.run(main, arguments.options, arguments.port, backend=backend, backend_options=options)
+    run(main)
