@@ -35,13 +35,19 @@ nox.options.sessions = [
 
 HERE = Path(__file__).parent
 REQUIRED = os.environ.get("REQUIRE_REAL_PARTS", "") not in ("", "0")
+PURE_HUBS = [
+    *("json_text", "messages", "aspnetcore_json", "aspnetcore_messagepack", "messagepack_values"),
+    *("failures", "handshake", "ids", "replay", "session", "stages"),
+]
 PURE_TESTS = ["tests/test_errors.py", "tests/test_settings.py", "tests/wire", "tests/bus", "tests/protocol"]
+PURE_TESTS += [str(path) for name in PURE_HUBS if (path := Path(f"tests/hubs/test_{name}.py")).exists()]
 PURE_ZONE = [
     "persistconn/errors.py",
     "persistconn/settings.py",
     "persistconn/wire/*",
     "persistconn/bus/*",
     "persistconn/protocol/*",
+    *(f"persistconn/hubs/{name}.py" for name in PURE_HUBS),
 ]
 
 
