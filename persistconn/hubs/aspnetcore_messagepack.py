@@ -216,20 +216,19 @@ def _find(buffer: bytes | bytearray, begin: int, limit: int | None) -> tuple[int
     """Where the message whose length stands at `begin` starts and ends: the end lies beyond the buffer's if the length
     is not complete. RemoteProtocolError if it is too large.
     """
-    length = 0
-    for place in range(5):
+    length = place = 0
+    byte = 128
+    while byte > 127:
         if begin + place >= len(buffer):
             return begin, len(buffer) + 1
         byte = buffer[begin + place]
+        if place == 4 and byte > 7:
+            raise RemoteProtocolError(failures.OVER_2GB)
         length |= (byte & 127) << 7 * place
-        if byte < 128:
-            break
-    if byte > (127 if place < 4 else 7):
-        raise RemoteProtocolError(failures.OVER_2GB)
-    start = begin + place + 1
-    if limit is not None and start - begin + length > limit:
+        place += 1
+    if limit is not None and place + length > limit:
         raise RemoteProtocolError(failures.too_large(limit))
-    return start, start + length
+    return begin + place, begin + place + length
 
 
 # From arrays to messages ------------------------------------------------------------------------

@@ -110,10 +110,12 @@ class HubProtocol(Protocol):
     @property
     def name(self) -> Literal["json", "messagepack"]:
         """What the handshake calls it."""
+        ...
 
     @property
     def format(self) -> Literal["text", "binary"]:
         """What a transport has to carry: the kind of a WebSocket message."""
+        ...
 
     def split(self, buffer: bytes | bytearray, limit: int | None) -> tuple[list[bytes], bytes | bytearray]:
         """The whole records that come first in `buffer`, without their framing, and the rest of it.
@@ -121,9 +123,11 @@ class HubProtocol(Protocol):
         A message of more than `limit` bytes, framing included, raises RemoteProtocolError, as early as it can be seen,
         but not before the records in front of it have been given: split the rest again until there are no more.
         """
+        ...
 
     def read(self, record: bytes) -> Message | None:
         """The message in a record; None for one of a type that this version does not know (§4.1)."""
+        ...
 
     def invocation(
         self,
@@ -135,24 +139,32 @@ class HubProtocol(Protocol):
         is_stream: bool = False,
     ) -> bytes:
         """A call, to be answered if it has an id. Servers use neither `stream_ids` nor `is_stream`."""
+        ...
 
     def stream_item(self, id: str, item: Any) -> bytes:
         """The next item of a stream."""
+        ...
 
     def completion(self, id: str, *, result: Any = UNSET, error: str | None = None) -> bytes:
         """The end of a call or a stream: with a result, with an error, or with neither. An error wins."""
+        ...
 
     def cancel(self, id: str) -> bytes:
         """A client wants no more items of a stream. Servers never send this."""
+        ...
 
     def ping(self) -> bytes:
         """A sign of life."""
+        ...
 
     def close(self, error: str | None = None, allow_reconnect: bool = False) -> bytes:
         """The last message."""
+        ...
 
     def ack(self, sequence: int) -> bytes:
         """Everything up to this number has come."""
+        ...
 
     def sequence(self, sequence: int) -> bytes:
         """The next tracked message has this number."""
+        ...
