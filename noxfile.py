@@ -35,22 +35,19 @@ nox.options.sessions = [
 
 HERE = Path(__file__).parent
 REQUIRED = os.environ.get("REQUIRE_REAL_PARTS", "") not in ("", "0")
-PURE_TESTS = [
-    "tests/test_errors.py",
-    "tests/test_settings.py",
-    "tests/wire",
-    "tests/bus",
-    "tests/protocol",
-    "tests/hubs/test_classic.py",
+PURE_HUBS = [
+    *("aspnetcore_json", "aspnetcore_messagepack", "calls", "classic", "failures", "handshake", "ids", "json_text"),
+    *("messagepack_values", "messages", "replay", "session", "stages"),
 ]
+PURE_TESTS = ["tests/test_errors.py", "tests/test_settings.py", "tests/wire", "tests/bus", "tests/protocol"]
+PURE_TESTS += [str(path) for name in PURE_HUBS if (path := Path(f"tests/hubs/test_{name}.py")).exists()]
 PURE_ZONE = [
     "persistconn/errors.py",
     "persistconn/settings.py",
     "persistconn/wire/*",
     "persistconn/bus/*",
     "persistconn/protocol/*",
-    "persistconn/hubs/calls.py",
-    "persistconn/hubs/classic.py",
+    *(f"persistconn/hubs/{name}.py" for name in PURE_HUBS),
 ]
 
 

@@ -37,7 +37,11 @@ ENTRANCE = RANK["client"]
 """From here on upwards modules may use the public names, `from persistconn import …`; below, that would be a cycle."""
 
 PURE = ("errors", "settings", "wire", "bus", "protocol")
-PURE_HUBS = ("calls", "classic", "aspnetcore_json", "aspnetcore_messagepack", "session")
+PURE_HUBS = (
+    *("calls", "classic", "json_text"),
+    *("messages", "aspnetcore_json", "aspnetcore_messagepack", "messagepack_values"),
+    *("failures", "handshake", "ids", "replay", "session", "stages"),
+)
 IMPURE = frozenset(
     {
         *("anyio", "asyncio", "sniffio", "trio", "uvloop"),

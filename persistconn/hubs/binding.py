@@ -1,10 +1,13 @@
-"""From the JSON of a call's arguments to what a method is called with: the types of its parameters decide."""
+"""From the arguments of a call, JSON or MessagePack, to what a method is called with: the types of its parameters
+decide."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Sequence
-from typing import Any, Final, TypeAlias, get_args, get_origin, get_type_hints
+from datetime import datetime, timedelta, timezone
+from enum import Enum
+from typing import Any, Final, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import inspect as shapes
@@ -13,14 +16,17 @@ from persistconn import ConfigurationError
 
 from .progress import Progress
 
-__all__ = ["BindingError", "Parameter", "Signature"]
+__all__ = ["BindingError", "Format", "Parameter", "Signature"]
 
+Format: TypeAlias = Literal["json", "messagepack"]
 Renaming: TypeAlias = Callable[[Any], Any]
 
 _REQUIRED: Final = inspect.Parameter.empty
 _STREAMS: Final = (AsyncGenerator, AsyncIterable, AsyncIterator)
 _WRONG: Final = (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError)
 """What reading a value may raise that is not as its type says."""
+_BYTES: Final = (bytes, bytearray, memoryview)
+"""What MessagePack has, and text is not taken for."""
 
 
 class BindingError(ValueError):
@@ -30,27 +36,43 @@ class BindingError(ValueError):
 class Parameter:
     """One parameter of a hub's method, and how to read it."""
 
-    __slots__ = ("_decode", "_rename", "_type", "annotation", "name", "optional")
+    __slots__ = ("_decode", "_decode_messagepack", "_rename", "_rename_messagepack", "annotation", "name", "optional")
 
     def __init__(self, name: str, annotation: Any, *, optional: bool = False) -> None:
         self.name = name
         self.annotation = annotation
         self.optional = optional
-        self._type = annotation
-        self._rename = _renaming(annotation)
-        self._decode = msgspec.json.Decoder(
-            Any if self._rename is not None else annotation, dec_hook=_convert_foreign
+        self._rename = _renaming(annotation, _Spelling())
+        self._rename_messagepack = _renaming(annotation, _MessagePackSpelling())
+        hook = _convert_foreign
+        self._decode = msgspec.json.Decoder(Any if self._rename else annotation, dec_hook=hook).decode
+        self._decode_messagepack = msgspec.msgpack.Decoder(
+            Any if self._rename_messagepack else annotation, dec_hook=hook
         ).decode
 
     def read(self, json: msgspec.Raw) -> Any:
-        """The value. Raises BindingError."""
+        """The value that is written in JSON. Raises BindingError."""
         try:
             value = self._decode(json)
             if self._rename is None:
                 return value
             return msgspec.convert(
-                self._rename(value), self._type, dec_hook=_convert_foreign, builtin_types=(), str_keys=True
+                self._rename(value), self.annotation, dec_hook=_convert_foreign, builtin_types=(), str_keys=True
             )
+        except _WRONG as error:
+            raise BindingError(f"{self.name}: {error}") from None
+
+    def read_messagepack(self, raw: msgspec.Raw) -> Any:
+        """The same of MessagePack. Raises BindingError.
+
+        Beside what JSON can say: a member of an enum by its name, and a moment as .NET's DateTimeOffset.
+        """
+        try:
+            value = self._decode_messagepack(raw)
+            if self._rename_messagepack is None:
+                return value
+            value = self._rename_messagepack(value)
+            return msgspec.convert(value, self.annotation, dec_hook=_convert_foreign, builtin_types=_BYTES)
         except _WRONG as error:
             raise BindingError(f"{self.name}: {error}") from None
 
@@ -102,11 +124,24 @@ class Signature:
         """So many arguments are right."""
         return self.least <= count and (self.most is None or count <= self.most)
 
-    def bind(self, arguments: Sequence[msgspec.Raw]) -> list[Any]:
-        """What to call the method with. Raises BindingError, which names the parameter."""
+    def bind(self, arguments: Sequence[msgspec.Raw], format: Format = "json") -> list[Any]:
+        """What to call the method with. Raises BindingError, which names the parameter.
+
+        >>> def pay(self, price: float) -> None: ...
+        >>> Signature(pay).bind([msgspec.Raw(bytes([42]))], "messagepack")
+        [42.0]
+        """
+        if format == "messagepack":
+            return self._bind_messagepack(arguments)
         known = [parameter.read(json) for parameter, json in zip(self.parameters, arguments, strict=False)]
         if self._rest is not None:
             known += [self._rest.read(json) for json in arguments[len(self.parameters) :]]
+        return known
+
+    def _bind_messagepack(self, arguments: Sequence[msgspec.Raw]) -> list[Any]:
+        known = [parameter.read_messagepack(raw) for parameter, raw in zip(self.parameters, arguments, strict=False)]
+        if self._rest is not None:
+            known += [self._rest.read_messagepack(raw) for raw in arguments[len(self.parameters) :]]
         return known
 
     def __str__(self) -> str:
@@ -156,13 +191,13 @@ def _is_stream(type: Any) -> bool:
 # Names of fields --------------------------------------------------------------------------------
 
 
-def _renaming(annotation: Any) -> Renaming | None:
+def _renaming(annotation: Any, spelling: _Spelling) -> Renaming | None:
     """How to spell the names in a decoded value as its type does; None: there is nothing to spell.
 
     `objId`, `ObjId` and `OBJ_ID` all mean the field `obj_id`: each side keeps the style of its language.
     Raises TypeError for a type that no JSON can become.
     """
-    return _Spelling().of(shapes.type_info(annotation))
+    return spelling.of(shapes.type_info(annotation))
 
 
 class _Spelling:
@@ -280,8 +315,44 @@ class _Fields:
         return spelt
 
 
-def _plain(name: str) -> str:
-    return name.replace("_", "").lower()
+class _MessagePackSpelling(_Spelling):
+    """The same, and what .NET clients write differently there (ASP.NET Core hub protocol §5.3)."""
+
+    def of(self, shape: shapes.Type) -> Renaming | None:
+        match shape:
+            case shapes.EnumType(cls=cls):
+                return _members(cls)
+            case shapes.DateTimeType():
+                return _moment
+            case _:
+                return super().of(shape)
+
+
+def _members(kind: type[Enum]) -> Renaming:
+    """Takes a name for the member's value, unless it is a value."""
+    names = {_plain(name): member.value for name, member in kind.__members__.items()}
+    values = [member.value for member in kind]
+
+    def rename(value: Any) -> Any:
+        return names.get(_plain(value), value) if isinstance(value, str) and value not in values else value
+
+    return rename
+
+
+def _moment(value: Any) -> Any:
+    """DateTimeOffset is the time on the clock, as if that were in UTC, and the minutes that clock is ahead."""
+    match value:
+        case [datetime() as clock, int(ahead)] if abs(ahead) < _DAY:
+            return clock.replace(tzinfo=timezone(timedelta(minutes=ahead)))
+        case _:
+            return value
+
+
+_DAY: Final = 24 * 60
+
+
+def _plain(name: Any) -> str:
+    return name.replace("_", "").lower() if isinstance(name, str) else ""
 
 
 def _is_dict(value: object) -> bool:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, Final
 
 import msgspec
 
 from persistconn import RemoteProtocolError
 
+from . import json_text
 from .calls import Call, ClientCall, Outcome, ProgressReport, encode
+from .json_text import without_lone_surrogates
 
 __all__ = [
     "DEPTH",
@@ -60,7 +61,6 @@ class _ClientCall(msgspec.Struct, omit_defaults=True):
 
 
 _decode_invocation: Final = msgspec.json.Decoder(_Invocation).decode
-_LONE: Final = re.compile(r"\\\\|\\u[dD][89abAB]HH\\u[dD][c-fC-F]HH|\\u[dD][89a-fA-F]HH".replace("H", "[0-9a-fA-F]"))
 
 
 def read_call(text: str | bytes) -> Call:
@@ -71,8 +71,7 @@ def read_call(text: str | bytes) -> Call:
     ('chat', 'Send', [b'"hi"'], '0')
     """
     try:
-        whole = _without_lone_surrogates(text if isinstance(text, str) else text.decode())
-        said = _decode_invocation(whole)
+        said = _decode_invocation(without_lone_surrogates(text if isinstance(text, str) else text.decode()))
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise RemoteProtocolError(f"This is no call of a hub's method: {_reason(error)}.", status=500) from None
     id = said.I
@@ -87,17 +86,6 @@ def read_call(text: str | bytes) -> Call:
 
 def _reason(error: Exception) -> str:
     return "it is nested too deep" if isinstance(error, RecursionError) else str(error)
-
-
-def _without_lone_surrogates(text: str) -> str:
-    r"""Half of a pair stands for no character, but JSON.stringify writes it: U+FFFD, as in a WHATWG USVString.
-
-    >>> _without_lone_surrogates(r'"\ud83d\ude00 \ud83d"')
-    '"\\ud83d\\ude00 \\ufffd"'
-    """
-    if "\\ud" not in text and "\\uD" not in text:
-        return text
-    return _LONE.sub(lambda found: r"\ufffd" if len(found[0]) == 6 else found[0], text)
 
 
 def read_hub_names(connection_data: str | None) -> tuple[str, ...]:
@@ -153,20 +141,10 @@ def write_client_call(call: ClientCall) -> bytes:
     return encode(_ClientCall(call.hub, call.method, call.arguments, call.state or None))
 
 
-_STRINGS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"')
-_BRACKETS: Final = re.compile(rb"[\[\]{}]")
-
-
 def is_too_deep(json: bytes) -> bool:
     """Lists and objects are nested deeper than `DEPTH` in JSON that is well formed.
 
     >>> is_too_deep(b'{"a": [1, "[[["]}'), is_too_deep(b"[" * 30 + b"]" * 30)
     (False, True)
     """
-    if json.count(b"[") + json.count(b"{") <= DEPTH:
-        return False
-    depth = deepest = 0
-    for found in _BRACKETS.findall(_STRINGS.sub(b"", json)):
-        depth += 1 if found in b"[{" else -1
-        deepest = max(deepest, depth)
-    return deepest > DEPTH
+    return json_text.is_too_deep(json, DEPTH)

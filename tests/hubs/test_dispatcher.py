@@ -234,7 +234,8 @@ async def test_a_result_without_a_json_form_is_an_error(caplog: pytest.LogCaptur
         assert await page.call("accept", "shapeless", "result") == {"I": "0", "E": generic}
         assert await page.call("accept", "shapeless", "state") == {"I": "1", "E": generic}
         assert await page.call("accept", "shapeless", "data") == {"I": "2", "H": True, "E": generic}
-        assert await page.call("accept", "shapeless", "text") == {"I": "3", "H": True, "E": generic}
+        with caplog.at_level(logging.CRITICAL + 1, "persistconn.hubs"):  # a report cannot hold half a surrogate pair
+            assert await page.call("accept", "shapeless", "text") == {"I": "3", "H": True, "E": generic}
         assert (await page.call("accept", "touchState", "odd", state={"a": 1}))["E"]
         assert (await page.call("accept", "add", 1, 2))["R"] == 3
 
