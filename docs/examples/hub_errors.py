@@ -7,10 +7,12 @@ from persistconn.hubs import Hub, HubError
 class BankHub(Hub):
     async def pay(self, amount: int) -> None:
         if amount > 100:
-            raise HubError("You have only 100.", data={"missing": amount - 100})  # the caller reads this
+            # The caller reads this:
+            raise HubError("You have only 100.", data={"missing": amount - 100})
 
     async def audit(self) -> None:
-        raise RuntimeError("the password of the ledger is 1234")  # and not this: it is logged
+        # And not this, which is logged:
+        raise RuntimeError("the password of the ledger is 1234")
 
 
 app = App()

@@ -12,16 +12,18 @@ logger = logging.getLogger("calls")
 
 async def measured(call: HubCall, proceed: Proceed) -> object:
     """Goes on, and writes down how long it took, whatever came of it."""
-    began = anyio.current_time()
+    start = anyio.current_time()
     try:
         return await proceed()
     finally:
-        logger.info("%s by %s: %.3f s", call.method, call.context.user, anyio.current_time() - began)
+        took = anyio.current_time() - start
+        logger.info("%s by %s: %.3f s", call.method, call.context.user, took)
 
 
 async def trimmed(call: HubCall, proceed: Proceed) -> object:
     """Changes what the method is called with."""
-    call.arguments = [one.strip() if isinstance(one, str) else one for one in call.arguments]
+    known = call.arguments
+    call.arguments = [one.strip() if isinstance(one, str) else one for one in known]
     return await proceed()
 
 
@@ -42,4 +44,5 @@ class WordHub(Hub):
 
 
 app = App()
-app.add_hubs("/signalr", WordHub, filters=[measured, explained, trimmed])  # the first is the outermost
+# The first filter is the outermost:
+app.add_hubs("/signalr", WordHub, filters=[measured, explained, trimmed])

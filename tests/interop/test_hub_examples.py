@@ -156,9 +156,14 @@ def side_by_side(page: Page, taken: list[bytes]) -> bytes:
     frames = "".join(f'<img src="data:image/png;base64,{base64.b64encode(one).decode()}">' for one in taken)
     style = "body{margin:0;display:flex;gap:18px;padding:18px;width:max-content;background:#d4d9cd}"
     style += "img{zoom:.5;border-radius:20px;box-shadow:0 4px 20px #0003}"
-    sheet = page.context.new_page()
+    assert page.context.browser is not None
+    context = page.context.browser.new_context()  # a page beside this one would push it into the background
+    sheet = context.new_page()
     sheet.set_content(f"<style>{style}</style>{frames}")
-    return sheet.locator("body").screenshot()
+    sheet.wait_for_function("() => [...document.images].every(image => image.complete && image.naturalWidth)")
+    shot = sheet.locator("body").screenshot()
+    context.close()
+    return shot
 
 
 def assert_picture(png: bytes) -> None:
