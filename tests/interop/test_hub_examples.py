@@ -153,11 +153,14 @@ def picture(backend: str, name: str, *pages: Page) -> None:
 
 
 def side_by_side(page: Page, taken: list[bytes]) -> bytes:
+    assert page.viewport_size is not None
     frames = "".join(f'<img src="data:image/png;base64,{base64.b64encode(one).decode()}">' for one in taken)
-    style = "body{margin:0;display:flex;gap:18px;padding:18px;width:max-content;background:#d4d9cd}"
-    style += "img{zoom:.5;border-radius:20px;box-shadow:0 4px 20px #0003}"
+    style = "body{margin:0;display:flex;gap:16px;padding:16px;width:max-content;background:#d4d9cd}"
+    style += f"img{{width:{page.viewport_size['width']}px;border-radius:10px;box-shadow:0 2px 10px #0003}}"
     assert page.context.browser is not None
-    context = page.context.browser.new_context()  # a page beside this one would push it into the background
+    context = page.context.browser.new_context(
+        device_scale_factor=2
+    )  # a page beside this one would push it into the background
     sheet = context.new_page()
     sheet.set_content(f"<style>{style}</style>{frames}")
     sheet.wait_for_function("() => [...document.images].every(image => image.complete && image.naturalWidth)")
