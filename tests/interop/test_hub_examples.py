@@ -155,14 +155,14 @@ def picture(backend: str, name: str, *pages: Page) -> None:
 def side_by_side(page: Page, taken: list[bytes]) -> bytes:
     assert page.viewport_size is not None
     frames = "".join(f'<img src="data:image/png;base64,{base64.b64encode(one).decode()}">' for one in taken)
-    style = "body{margin:0;display:flex;gap:16px;padding:16px;width:max-content;background:#d4d9cd}"
+    style = "body{margin:0;display:flex;align-items:start;gap:16px;padding:16px;width:max-content;background:#d4d9cd}"
     style += f"img{{width:{page.viewport_size['width']}px;border-radius:10px;box-shadow:0 2px 10px #0003}}"
     assert page.context.browser is not None
     context = page.context.browser.new_context(
         device_scale_factor=2
     )  # a page beside this one would push it into the background
     sheet = context.new_page()
-    sheet.set_content(f"<style>{style}</style>{frames}")
+    sheet.set_content(f"<!doctype html><style>{style}</style>{frames}")
     sheet.wait_for_function("() => [...document.images].every(image => image.complete && image.naturalWidth)")
     shot = sheet.locator("body").screenshot()
     context.close()
@@ -234,7 +234,16 @@ def test_two_people_chat_in_rooms(visit: Visit, hub_chat: str, backend: str) -> 
 
 # The box ----------------------------------------------------------------------------------------
 
-KEEP_TIMES = "() => { const move = shape.server.move; window.times = []; shape.server.move = place => { times.push(performance.now()); return move(place); }; }"  # noqa: E501
+KEEP_TIMES = """() => {
+    const move = shape.server.move;
+    window.times = [];
+    shape.server.move = place => { times.push(performance.now()); return move(place); };
+}"""
+
+UNDER_THE_MOUSE = """([x, y]) => {
+    const at = box.getBoundingClientRect();
+    return Math.abs(at.x + at.width / 2 - x) < 1 && Math.abs(at.y + at.height / 2 - y) < 1;
+}"""
 
 
 def middle(page: Page) -> tuple[float, float]:
@@ -265,7 +274,9 @@ def test_a_box_is_dragged_and_seen_to_move(visit: Visit, shape_share: str, backe
     ann.mouse.move(*start)
     ann.mouse.down()
     for step in range(1, 6):  # on the way, too, not only at the end
-        ann.mouse.move(start[0] - 24 * step, start[1] - 14 * step, steps=12)
+        to = (start[0] - 24 * step, start[1] - 14 * step)
+        ann.mouse.move(*to, steps=12)
+        ann.wait_for_function(UNDER_THE_MOUSE, arg=list(to))
         shows(bob, "#place", str(ann.text_content("#place")))
     ann.mouse.up()
     ann.wait_for_function("() => !document.querySelector('.held')")
@@ -278,6 +289,7 @@ def test_a_box_is_dragged_and_seen_to_move(visit: Visit, shape_share: str, backe
     bob.mouse.move(*start)
     bob.mouse.down()
     bob.mouse.move(start[0] + 210, start[1] + 60, steps=30)
+    bob.wait_for_function(UNDER_THE_MOUSE, arg=[start[0] + 210, start[1] + 60])
     same_place(ann, bob)
     picture(backend, "shape_share", bob, ann)
     bob.mouse.up()
@@ -325,6 +337,14 @@ def test_prices_move_while_the_market_is_open(visit: Visit, stock_ticker: str, b
 # The long call ----------------------------------------------------------------------------------
 
 
+KEEP_PERCENTS = """() => {
+    window.percents = [];
+    const watch = { attributes: true, attributeFilter: ["aria-valuenow"], attributeOldValue: true };
+    const keep = changes => percents.push(...changes.map(change => Number(change.oldValue)));
+    new MutationObserver(changes => { keep(changes); percents.push(Number(bar.ariaValueNow)); }).observe(bar, watch);
+}"""
+
+
 def percent(page: Page) -> int:
     return int(str(page.get_attribute("#bar", "aria-valuenow")))
 
@@ -332,17 +352,20 @@ def percent(page: Page) -> int:
 def test_a_long_call_reports_fails_and_is_cancelled(visit: Visit, progress: str, backend: str) -> None:
     ann = connected(visit(f"{progress}/?transport=webSockets", 660, 270), "webSockets")
     bob = connected(visit(f"{progress}/?transport=longPolling", 660, 270), "longPolling")
+    ann.evaluate(KEEP_PERCENTS)
     ann.fill("#count", "60")
     ann.click("#start")
     bob.fill("#count", "30")
     bob.check("#broken")
     bob.click("#start")
-    ann.wait_for_function("() => { const at = +bar.ariaValueNow; return at > 0 && at < 100; }")
     shows(bob, "#outcome", "Picture 18 is broken.")  # a HubError's words
     shows(bob, "#count-done", "17 of 30")  # and its data
     shows(ann, "#outcome", "60 pictures are smaller now.")
     shows(ann, "#count-done", "60 of 60")
     assert (percent(ann), percent(bob)) == (100, 57)
+    percents = ann.evaluate("() => percents")
+    assert percents == sorted(percents)
+    assert set(percents) == {round(done / 60 * 100) for done in range(61)}  # each report has come, in order
     picture(backend, "progress", ann, bob)
 
     for page in (ann, bob):
