@@ -247,9 +247,15 @@ UNDER_THE_MOUSE = """([x, y]) => {
 
 
 def middle(page: Page) -> tuple[float, float]:
+    rests(page)
     box = page.locator("#box").bounding_box()
     assert box is not None
     return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+def rests(page: Page) -> None:
+    """Wait until the style sheet has moved the box to where it belongs."""
+    page.wait_for_function("() => box.getAnimations().length === 0")
 
 
 def same_place(page: Page, other: Page) -> None:
@@ -258,6 +264,7 @@ def same_place(page: Page, other: Page) -> None:
         const at = box.getBoundingClientRect(), edge = board.getBoundingClientRect();
         return [at.x + at.width / 2 - edge.x, at.y + at.height / 2 - edge.y];
     }"""
+    rests(other)
     page.wait_for_function(
         f"place => ({on_board})().every((value, axis) => Math.abs(value - place[axis]) < 1)",
         arg=other.evaluate(on_board),
@@ -307,6 +314,12 @@ def test_a_box_is_dragged_and_seen_to_move(visit: Visit, shape_share: str, backe
 # The stock ticker -------------------------------------------------------------------------------
 
 
+UP_AND_DOWN = """() => {
+    const [up, down] = [".up", ".down"].map(kind => document.querySelector("#stocks " + kind));
+    return up && down && getComputedStyle(up).color !== getComputedStyle(down).color;
+}"""
+
+
 def test_prices_move_while_the_market_is_open(visit: Visit, stock_ticker: str, backend: str) -> None:
     ann = connected(visit(f"{stock_ticker}/?transport=longPolling", height=470), "longPolling")
     bob = connected(visit(f"{stock_ticker}/?transport=serverSentEvents", height=470), "serverSentEvents")
@@ -317,12 +330,7 @@ def test_prices_move_while_the_market_is_open(visit: Visit, stock_ticker: str, b
     for page in (ann, bob):
         shows(page, "#market", "The market is open.")
         page.locator("#close:enabled").wait_for()
-        page.locator("#stocks .up").nth(1).wait_for()
-        page.locator("#stocks .down").first.wait_for()
-    colours = {
-        ann.locator(f"#stocks {kind}").first.evaluate("e => getComputedStyle(e).color") for kind in (".up", ".down")
-    }
-    assert len(colours) == 2
+        page.wait_for_function(UP_AND_DOWN)
     picture(backend, "stock_ticker", ann)
 
     bob.click("#close")
