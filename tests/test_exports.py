@@ -33,6 +33,7 @@ PUBLIC = [
     "Redirect",
     "Refusal",
     "RemoteProtocolError",
+    "Reply",
     "Request",
     "Settings",
     "__version__",

@@ -24,11 +24,9 @@ WITHOUT_EFFECT_YET = (
     "ping_interval",
     "client_timeout",
     "handshake_timeout",
-    "max_parallel_calls",
-    "detailed_errors",
     "allow_stateful_reconnect",
 )
-"""They belong to hubs and to the ASP.NET Core dialect."""
+"""They belong to the ASP.NET Core dialect."""
 
 
 @dataclass(frozen=True)
