@@ -71,6 +71,7 @@ class Member(Client):
         query += f"&connectionToken={quote(getattr(self, 'token', ''))}"
         request = Request("GET", f"{self.path}/{action}", query, upgrade=upgrade)
         exchange = self.host.open_nowait(request, line)
+        self.host.pump()
         line.exchange = exchange if exchange is not None else await self.host.open(request, line)
         return line
 

@@ -176,8 +176,11 @@ def user_of(request: Request) -> str | None:
 
 app = App(secret_keys=["a key for the tests alone"])
 app.add_hubs("/signalr", MyHub, Board, factory=make, filters=[measured], roles=roles_of, user_id=user_of)
-app.add_hubs("/other", MyHub())  # type: ignore[arg-type]
-app.add_hubs("/other", Item)  # type: ignore[arg-type]
+
+
+def mistakes() -> None:
+    app.add_hubs("/other", MyHub())  # type: ignore[arg-type]
+    app.add_hubs("/other", Item)  # type: ignore[arg-type]
 
 
 async def from_outside() -> None:
