@@ -275,37 +275,35 @@ class Callbacks:
         endpoint = self._endpoint
         events, proceed = endpoint.events, endpoint.proceed
         count = 0
-        event: Received | None = None
-        while True:
-            if event is None:
-                if not events or count >= most or type(first := events[0]) is not Received:
+        while events and count < most and type(first := events[0]) is Received:
+            events.popleft()
+            lifetime = self._lifetimes[first.connection_id]
+            connection, owner, on_received = lifetime.connection, lifetime.owner, lifetime.on_received
+            event: Received | None = first
+            while event is not None:
+                count += 1
+                me.event = connection._message = event
+                data: Any = event.data
+                try:
+                    if type(data) is str:
+                        connection.text = data
+                        if not owner.raw_text:
+                            data = read_data(data)
+                    else:
+                        connection.text = ""
+                    if not (connection.ended and owner.cancels_received):  # else nobody waits for it: it is not begun
+                        await on_received(connection, data)
+                except BaseException as error:
+                    connection._message = None
+                    self._complete(event, error=error)
+                    self._failed(event, error)
                     return count
-                event = first
-                events.popleft()
-                lifetime = self._lifetimes[event.connection_id]
-                connection, owner, on_received = lifetime.connection, lifetime.owner, lifetime.on_received
-            count += 1
-            me.event = connection._message = event
-            data: Any = event.data
-            try:
-                if type(data) is str:
-                    connection.text = data
-                    if not owner.raw_text:
-                        data = read_data(data)
-                else:
-                    connection.text = ""
-                if not (connection.ended and owner.cancels_received):  # else nobody waits for it: it is not begun
-                    await on_received(connection, data)
-            except BaseException as error:
-                connection._message = None
-                self._complete(event, error=error)
-                self._failed(event, error)
-                return count
-            taken, connection._message = connection._message is None, None
-            if me.waited or copy_context() != clean or (taken and not event.exchange.duplex):
-                self._complete(event, hold=taken)
-                return count
-            event = proceed(event, self.now)
+                taken, connection._message = connection._message is None, None
+                if me.waited or copy_context() != clean or (taken and not event.exchange.duplex):
+                    self._complete(event, hold=taken)
+                    return count
+                event = proceed(event, self.now)
+        return count
 
     def _complete(
         self,
