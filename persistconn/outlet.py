@@ -78,6 +78,6 @@ class Unmounted:
 
     def __getattr__(self, name: str) -> Any:
         raise PersistconnError(
-            "nothing can be sent: this PersistentConnection is not being served. "
-            "Mount it with app.add_connection(path, it) and serve the app first"
+            "nothing can be sent, for nothing is being served: mount it with app.add_connection(path, …) or "
+            "app.add_hubs(path, …), and serve the app first"
         )

@@ -80,7 +80,13 @@ class Recipients:
         if name.startswith("_"):
             raise AttributeError(name)
         address, spelt = self._address, _spelt(name)
-        return lambda *arguments: address(spelt, arguments)
+
+        def call(*arguments: Any, **named: Any) -> Nothing:
+            if named:
+                raise TypeError(f"{name}: a page takes arguments by position, and {', '.join(named)} came by name")
+            return address(spelt, arguments)
+
+        return call
 
 
 class Audience(Protocol):

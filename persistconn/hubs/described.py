@@ -138,7 +138,9 @@ class HubTable:
         for hub in hubs:
             given: object = hub
             if not (isinstance(given, type) and issubclass(given, Hub)):
-                raise ConfigurationError(f"{given!r} is no subclass of Hub: give hub classes, not instances")
+                raise ConfigurationError(
+                    f"{given!r} is no subclass of Hub: give the classes one by one, add_hubs(path, A, B), and no instances"
+                )
             described = DescribedHub(hub)
             if described.name.lower() in self.hubs:
                 raise ConfigurationError(

@@ -308,8 +308,8 @@ class Dispatcher(PersistentConnection):
                 _logger.warning("a call of %s was refused: %s", _shown(what), _shown(str(error)))
             else:
                 _logger.error("a call of %s failed", _shown(what), exc_info=error)
-            told = self._settings.detailed_errors and str(error)
-            failure = Failure(told or generic)
+            meant_for_peers = isinstance(error, RemoteProtocolError) or self._settings.detailed_errors
+            failure = Failure((meant_for_peers and str(error)) or generic)
         try:
             return write_outcome(Outcome(call.id or "", None, None if scene is None else scene.changes(), failure))
         except Exception:  # its text, its data or the state has no JSON form

@@ -196,7 +196,7 @@ def test_two_hubs_of_one_name_are_refused_whatever_the_case() -> None:
 
 @pytest.mark.parametrize("given", [Chat(), Talks, object, "Chat", None])
 def test_only_hub_classes_can_be_mounted(given: Any) -> None:
-    with pytest.raises(ConfigurationError, match="is no subclass of Hub: give hub classes, not instances"):
+    with pytest.raises(ConfigurationError, match="is no subclass of Hub: give the classes one by one"):
         HubTable([given])
 
 

@@ -72,7 +72,7 @@ async def test_a_client_is_told_which_limit_it_met(caplog: pytest.LogCaptureFixt
 
 
 async def test_state_has_a_size(caplog: pytest.LogCaptureFixture) -> None:
-    app = counts(max_state_size=20, detailed_errors=True)
+    app = counts(max_state_size=20)
     async with house(app) as home:
         page = await home.page("counts")
         assert (await page.call("counts", "state", state={"a": "x" * 10}))["R"] == 1

@@ -918,7 +918,7 @@ def test_who_proceeds_lets_a_socket_be_read_again() -> None:
     assert client.exchange.paused
     event = talk.events[-1]
     assert isinstance(event, Received)
-    assert talk.endpoint.proceed(event, talk.now) is None  # while it is paused, the long way
+    assert talk.endpoint.proceed(event, talk.now + 0.5) is None  # while it is paused, the long way
     talk.drain()
     assert talk.outputs.count(Resume(client.exchange)) == 1
     assert [event.data for event in talk.told(Received)] == ["a", "b"]
