@@ -221,9 +221,9 @@ async def test_a_refusal_in_the_log_is_short_and_on_one_line(caplog: pytest.LogC
         for hub, method in (("accept", forged), (forged, "add"), ("accept", "echo_item")):
             await page.call(hub, method, {forged: 1})
             await polling.call(hub, method, forged)
-    assert len(caplog.records) >= 6
-    for record in caplog.records:
-        text = record.getMessage()
+    refusals = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert len(refusals) >= 6
+    for text in refusals:
         assert len(text) < 1_000 and "\n" not in text and "\x1b" not in text
 
 

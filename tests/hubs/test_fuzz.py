@@ -106,7 +106,13 @@ async def test_nobody_gets_further_than_public_methods(anyio_backend: Any) -> No
     loop = "uvloop" if anyio_backend[1].get("use_uvloop") else anyio_backend[0]
     seed = SEEDS[loop]
     # Calls take turns, or run side by side; texts of errors stay here, or leave.
-    settings = Settings(max_parallel_calls=4 if loop == "uvloop" else 1, detailed_errors=loop == "trio")
+    settings = Settings(
+        max_parallel_calls=4 if loop == "uvloop" else 1,
+        detailed_errors=loop == "trio",
+        keep_alive=None,  # however long it takes, nobody is lost
+        disconnect_timeout=100_000,
+        connection_timeout=100_000,
+    )
     app = App(secret_keys=["a key for the tests"], settings=settings)
     app.add_hubs("/signalr", Target, Other)
     attacker = Attacker(seed)

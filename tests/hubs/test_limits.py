@@ -56,6 +56,10 @@ def refused(page: Page, answer: Any) -> str:
     return str(answer["E"])
 
 
+def warnings_in(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    return [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
 async def test_a_client_is_told_which_limit_it_met(caplog: pytest.LogCaptureFixture) -> None:
     app = counts(max_call_arguments=2, max_argument_size=10)
     async with house(app) as home:
@@ -68,7 +72,7 @@ async def test_a_client_is_told_which_limit_it_met(caplog: pytest.LogCaptureFixt
         polling = await home.page("counts", transport="longPolling")
         assert refused(polling, await polling.call("counts", "count", 1, 2, 3))
         assert app.statistics().reactions == {"max_call_arguments": 2, "max_argument_size": 1}
-    assert Counts.calls == 1 and caplog.records == []  # a limit is no reason to fill the log
+    assert Counts.calls == 1 and not warnings_in(caplog)  # a limit is no reason to fill the log
 
 
 async def test_state_has_a_size(caplog: pytest.LogCaptureFixture) -> None:
@@ -104,7 +108,7 @@ async def test_calls_a_second_are_a_bucket_that_fills_up_again(caplog: pytest.Lo
         told = refused(page, await page.call("nosuch", "nope", state=5))  # whatever it calls
         assert told == "More than 4 calls a second (max_call_rate)."
         assert app.statistics().reactions["max_call_rate"] == 7
-    assert caplog.records == []
+    assert not warnings_in(caplog)
 
 
 def test_a_rate_below_one_allows_a_first_call() -> None:
