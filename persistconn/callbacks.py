@@ -74,17 +74,15 @@ class Lifetime:
 class _Lead:
     """One task that runs callbacks: the leader, or a follower that was."""
 
-    __slots__ = ("cancel", "cancelled", "event", "parked", "parking", "resting", "waited")
+    __slots__ = ("event", "parked", "parking", "resting", "scope", "waited")
 
     def __init__(self, parking: Parking) -> None:
         self.parking = parking
         """Where it waits for events."""
         self.event: AppEvent | None = None
         """What it is dealing with."""
-        self.cancel: Callable[[], None] | None = None
-        """Cancels the task."""
-        self.cancelled = False
-        """It was: this callback is its last."""
+        self.scope: anyio.CancelScope | None = None
+        """Once it has begun. Cancelled: this callback is its last."""
         self.resting = False
         """It is the task itself that waits, for more events, and not a callback."""
         self.parked = False
@@ -163,7 +161,7 @@ class Callbacks:
         if self._tasks is None:
             raise PersistconnError("the app is not running: use `async with app.running()` or serve it")
         leader = self._leader = _Lead(self._tasks.parking())
-        leader.cancel = self._clean.copy().run(self._tasks.spawn, self._watch, leader)
+        self._clean.copy().run(self._tasks.spawn, self._run_as, leader)
 
     def desert(self, connection_id: str) -> None:
         """The connection has ended while one of its messages is being dealt with."""
@@ -173,9 +171,8 @@ class Callbacks:
             lead = self._waiting.get(connection_id)
             if lead is None or type(lead.event) is not Received:
                 return  # it is over already, and what waits is on_disconnected
-            if lead.cancel is not None and lifetime.owner.cancels_received:
-                lead.cancelled = True
-                lead.cancel()
+            if lead.scope is not None and lifetime.owner.cancels_received:
+                lead.scope.cancel()
 
     def start_soon(self, connection_id: str, function: Callable[..., Awaitable[object]], *args: Any) -> None:
         """Run a task that ends with the connection."""
@@ -185,6 +182,10 @@ class Callbacks:
         lifetime.start(self._tasks, function, *args)
 
     # Leading ------------------------------------------------------------------------------------
+
+    async def _run_as(self, me: _Lead) -> None:
+        with anyio.CancelScope() as me.scope:  # one per task: who shields what a callback does is not cut through
+            await self._watch(me)
 
     @types.coroutine
     def _watch(self, me: _Lead) -> Generator[Any, Any, None]:
@@ -247,7 +248,7 @@ class Callbacks:
                     me.event = events.popleft()
                     await self._tell(me.event)
                 if me.waited:
-                    if self._tasks is None or me.cancelled:
+                    if self._tasks is None or (me.scope is not None and me.scope.cancel_called):
                         return  # we are being cancelled, whatever the callback made of it
                     self._waits_no_more(me)
                     if self._leader is None:

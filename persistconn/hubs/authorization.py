@@ -56,7 +56,7 @@ def authorize(
 
     `roles`: those who have one of these, says the `roles` function that `add_hubs` was given. `policy`: those whose
     request it returns True for. `calls_only`, on a hub: anybody may connect and be called, but not call.
-    Several rules must all be met; a hub has those of the hubs it inherits from.
+    Several rules must all be met; a hub has those of the hubs it inherits from, a method those of what it overrides.
 
     >>> from persistconn.hubs import Hub, authorize
     >>> @authorize

@@ -31,7 +31,7 @@ class DescribedMethod:
     )
     # fmt: on
 
-    def __init__(self, attribute: str, function: Callable[..., Any]) -> None:
+    def __init__(self, hub: type[Hub[Any]], attribute: str, function: Callable[..., Any]) -> None:
         self.attribute = attribute
         self.function = function
         given = name_given_to(function)
@@ -41,7 +41,9 @@ class DescribedMethod:
         self.signature = Signature(function)
         self.is_stream = inspect.isasyncgenfunction(function)
         self.is_async = inspect.iscoroutinefunction(function)
-        self.rules: Sequence[Rule] = rules_of(function)
+        overridden = [vars(one)[attribute] for one in hub.__mro__ if attribute in vars(one)]
+        self.rules: Sequence[Rule] = [rule for method in overridden for rule in rules_of(method)]
+        """Its own, and those of the methods that it overrides."""
 
 
 class DescribedHub:
@@ -69,7 +71,7 @@ class DescribedHub:
 
     def _add(self, attribute: str, function: Callable[..., Any]) -> None:
         try:
-            method = DescribedMethod(attribute, function)
+            method = DescribedMethod(self.hub, attribute, function)
         except ConfigurationError as error:
             raise ConfigurationError(f"{self.hub.__name__}.{attribute}: {error}") from None
         for spelling in method.spellings:
@@ -139,7 +141,7 @@ class HubTable:
             given: object = hub
             if not (isinstance(given, type) and issubclass(given, Hub)):
                 raise ConfigurationError(
-                    f"{given!r} is no subclass of Hub: give the classes one by one, add_hubs(path, A, B), and no instances"
+                    f"{given!r} is no subclass of Hub: give the classes one by one, add_hubs(path, A, B), not instances"
                 )
             described = DescribedHub(hub)
             if described.name.lower() in self.hubs:

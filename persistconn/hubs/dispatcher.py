@@ -144,8 +144,10 @@ class Dispatcher(PersistentConnection):
         return member
 
     async def on_connected(self, connection: Connection) -> None:
-        """Every hub that the client named hears of it."""
-        for hub in self._member(connection).hubs:
+        """Every hub that the client named hears of it, until one fails, which refuses the client."""
+        member = self._member(connection)
+        for count, hub in enumerate(member.hubs, 1):
+            member.told = member.hubs[:count]
             await self._tell(hub, connection, "on_connected")
 
     async def on_reconnected(self, connection: Connection) -> None:
@@ -159,7 +161,7 @@ class Dispatcher(PersistentConnection):
         if member is None:
             return
         await member.end_calls()
-        for hub in member.hubs:
+        for hub in member.told:
             try:
                 await self._tell(hub, connection, "on_disconnected", reason)
             except Exception:

@@ -17,10 +17,12 @@ __all__ = ["Member"]
 class Member:
     """One connection."""
 
-    __slots__ = ("_allowance", "_asked", "_owed", "_over", "_running", "hubs", "places")
+    __slots__ = ("_allowance", "_asked", "_owed", "_over", "_running", "hubs", "places", "told")
 
     def __init__(self, hubs: Sequence[DescribedHub], settings: Settings, now: float) -> None:
         self.hubs = hubs
+        self.told: Sequence[DescribedHub] = hubs
+        """Those that will hear of its end: all up to the one that refused it, if one has."""
         self.places = anyio.Semaphore(settings.max_parallel_calls, fast_acquire=True) if _many(settings) else None
         """For calls that run side by side; None: they take turns."""
         self._running: set[anyio.CancelScope] = set()

@@ -230,3 +230,20 @@ def test_mistakes_are_explained() -> None:
 
     with pytest.raises(ConfigurationError, match=r"give add_hubs a function, roles=…"):
         App(secret_keys=KEYS).add_hubs("/signalr", Open)
+
+
+async def test_a_method_has_the_rules_of_those_it_overrides() -> None:
+    class Base(Hub):
+        @authorize
+        async def erase(self) -> str:
+            return "base"
+
+    class Derived(Base):
+        async def erase(self) -> str:
+            return "derived"
+
+    app = App(secret_keys=KEYS)
+    app.add_hubs("/signalr", Derived)
+    async with house(app) as home:
+        page = await home.page("derived")
+        assert "E" in await page.call("derived", "erase")

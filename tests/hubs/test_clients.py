@@ -148,3 +148,8 @@ def test_from_outside_there_is_no_caller(audience: Audience) -> None:
     clients: HubClients[Any] = HubClients(audience)
     for name in ("caller", "others", "others_in_group"):
         assert not hasattr(clients, name)
+
+
+def test_a_page_takes_no_arguments_by_name() -> None:
+    with pytest.raises(TypeError, match="alert_message: a page takes arguments by position, and text came by name"):
+        HubClients(Audience()).all.alert_message(text="fire")

@@ -208,7 +208,7 @@ async def test_what_is_no_call_is_500_by_request_and_silence_on_a_websocket(capl
             socket.say(said)
         await socket.listen()
         assert socket.answers == {}
-        assert (await socket.call("nosuch", "x"))["E"] == "There was an error invoking Hub method 'nosuch.x'."
+        assert (await socket.call("nosuch", "x"))["E"] == "'nosuch' Hub could not be resolved."
         assert (await socket.call("accept", "add", 1, 2))["R"] == 3
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 

@@ -360,7 +360,7 @@ async def test_what_cannot_be_reached_from_outside_says_so() -> None:
         app.clients(Blue)
     with pytest.raises(ConfigurationError, match="is not mounted here"):
         app.hub_groups(Blue)
-    with pytest.raises(PersistconnError, match="not being served"):
+    with pytest.raises(PersistconnError, match="nothing is being served: mount it with"):
         app.clients(Red).all.heard_it()
     hub = Red()
     for name in ("clients", "groups", "context"):
@@ -405,3 +405,15 @@ async def test_a_client_that_has_ended_takes_no_more() -> None:
         await kept[0].clients.caller.hello()  # nobody there is no error, as for any id
         with pytest.raises(ConnectionClosed):
             await kept[0].context.connection.send("x")
+
+
+async def test_those_whose_turn_did_not_come_hear_no_goodbye(caplog: pytest.LogCaptureFixture) -> None:
+    class Stern(Red):
+        async def on_connected(self) -> None:
+            raise ValueError("no")
+
+    async with house(app_of(Red, Stern, Blue)) as home:
+        with pytest.raises(AssertionError, match="500"):
+            await home.page("red", "stern", "blue")
+    ends = [entry[:2] for cls in (Red, Stern, Blue) for entry in cls.log if entry[1] == "disconnected"]
+    assert ("Blue", "disconnected") not in ends and ("Red", "disconnected") in ends
