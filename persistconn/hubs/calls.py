@@ -19,6 +19,8 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     """Names the answer; None: the client wants none."""
     state: bytes | None = None
     """The state it keeps for this hub, as JSON."""
+    may_be_deep: bool = True
+    """There are enough brackets for lists and objects to be nested deeper than they may."""
 
 
 class Failure(msgspec.Struct, frozen=True, gc=False):

@@ -71,7 +71,8 @@ def read_call(text: str | bytes) -> Call:
     ('chat', 'Send', [b'"hi"'], '0')
     """
     try:
-        said = _decode_invocation(without_lone_surrogates(text if isinstance(text, str) else text.decode()))
+        text = without_lone_surrogates(text if isinstance(text, str) else text.decode())
+        said = _decode_invocation(text)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise RemoteProtocolError(f"This is no call of a hub's method: {_reason(error)}.", status=500) from None
     id = said.I
@@ -81,6 +82,7 @@ def read_call(text: str | bytes) -> Call:
         said.A or [],
         id if id is None or isinstance(id, str) else str(id),
         None if (state := bytes(said.S)) == b"null" else state,
+        text.count("[") + text.count("{") > DEPTH,
     )
 
 

@@ -277,9 +277,8 @@ class Dispatcher(PersistentConnection):
         request = scene.connection.request
         if (hub.calls_rules or method.rules) and not await self._allows([*hub.calls_rules, *method.rules], request):
             raise NotAuthorized(f"Caller is not authorized to invoke the {method.name} method on {hub.name}.")
-        for json in call.arguments:
-            if is_too_deep(bytes(json)):
-                raise BindingError("an argument is nested too deep")
+        if call.may_be_deep and any(is_too_deep(bytes(json)) for json in call.arguments):
+            raise BindingError("an argument is nested too deep")
         arguments = method.signature.bind(call.arguments)
         instance = self._make(hub.hub)
         instance._scene = scene

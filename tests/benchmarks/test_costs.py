@@ -17,14 +17,12 @@ from types import FrameType
 from typing import Any
 from urllib.parse import quote
 
-import anyio
-import anyio.lowlevel
 import pytest
 
 import persistconn
 from persistconn import App, Connection, PersistentConnection, Settings
-from persistconn.drivers.channel import Channel
 from persistconn.drivers.state import ServerState
+from tests.line import UPGRADE, Line, frame, http, settle
 
 pytestmark = pytest.mark.anyio
 OURS = str(Path(persistconn.__file__).parent)
@@ -64,35 +62,10 @@ def anyio_backend() -> Any:
     return ("asyncio", {"use_uvloop": False})
 
 
-class Line(Channel):
-    """A channel over nothing: it counts what is written, and keeps the last of it."""
+class Counted(Line):
+    """A line on which requests are asked."""
 
-    __slots__ = ("last", "writes")
-
-    def __init__(self, state: ServerState) -> None:
-        super().__init__(state, client=("192.0.2.1", 1000))
-        self.writes = 0
-        self.last = b""
-
-    def write(self, data: bytes) -> bool:
-        self.writes += 1
-        self.last = data
-        return True
-
-    def unwritten(self) -> int:
-        return 0
-
-    def finish(self, *, linger: bool) -> None:
-        self.connection_lost()
-
-    def cut(self) -> None:
-        self.connection_lost()
-
-    def pause_reading(self) -> None:
-        pass
-
-    def resume_reading(self) -> None:
-        pass
+    __slots__ = ()
 
     async def ask(self, *request: str, body: bytes = b"") -> bytes:
         """Send a request, and wait until there is an answer."""
@@ -106,30 +79,6 @@ class Line(Channel):
         """Of the answer to a poll."""
         cursor: str = json.loads(self.last.partition(b"\r\n\r\n")[2])["C"]
         return cursor
-
-
-async def settle() -> None:
-    """Let everything happen that can. (anyio's `wait_all_tasks_blocked` may take a tenth of a second for that.)"""
-    for _ in range(30):
-        await anyio.lowlevel.checkpoint()
-
-
-def http(target: str, *headers: str, method: str = "GET", body: bytes = b"") -> bytes:
-    lines = [f"{method} {target} HTTP/1.1", "Host: example.org", *headers]
-    if body:
-        lines += ["Content-Type: application/x-www-form-urlencoded", f"Content-Length: {len(body)}"]
-    return "\r\n".join([*lines, "", ""]).encode() + body
-
-
-def frame(text: str, mask: bytes = b"\x01\x02\x03\x04") -> bytes:
-    masked = bytes(byte ^ mask[at % 4] for at, byte in enumerate(text.encode()))
-    return b"\x81%c%b%b" % (0x80 | len(masked), mask, masked)
-
-
-UPGRADE = (
-    "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13",
-    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-)  # fmt: skip
 
 
 class Echo(PersistentConnection):
@@ -165,12 +114,12 @@ class House:
 
     def __init__(self, state: ServerState) -> None:
         self.state = state
-        self.lines: list[Line] = []
+        self.lines: list[Counted] = []
         """All connections to it, those of `client`."""
 
-    async def client(self, route: str, transport: str = "webSockets") -> tuple[Line, str]:
+    async def client(self, route: str, transport: str = "webSockets") -> tuple[Counted, str]:
         """A started connection, and the query of its requests."""
-        asking, line = Line(self.state), Line(self.state)
+        asking, line = Counted(self.state), Counted(self.state)
         self.lines += [asking, line]
         negotiated = await asking.ask(f"/{route}/negotiate?clientProtocol=2.1")
         token = quote(json.loads(negotiated.partition(b"\r\n\r\n")[2])["ConnectionToken"])
@@ -191,7 +140,7 @@ async def house() -> AsyncIterator[House]:
         yield House(ServerState(host))
 
 
-async def costs(lines: Sequence[Line], once: Callable[[], None], *, delivered: int, warm: int, times: int) -> Costs:
+async def costs(lines: Sequence[Counted], once: Callable[[], None], *, delivered: int, warm: int, times: int) -> Costs:
     """Do it `warm` times, then `times` times and count; each time delivers so many messages."""
     for _ in range(warm):
         once()
@@ -295,7 +244,7 @@ async def test_a_message_to_one_group_of_twenty() -> None:
 async def test_a_send_request() -> None:
     async with house() as running:
         _, query = await running.client("sink", "longPolling")
-        line = Line(running.state)
+        line = Counted(running.state)
         request = http(f"/sink/send?{query}", method="POST", body=b"data=%22hello%22")
         judge("send", await costs([line], lambda: line.data_received(request), delivered=1, warm=700, times=50))
 
@@ -330,7 +279,7 @@ async def test_a_client_that_connects() -> None:
 async def test_a_held_poll_and_the_message_that_answers_it() -> None:
     async with house() as running:
         poll, query = await running.client("echo", "longPolling")
-        sender = Line(running.state)
+        sender = Counted(running.state)
         message = http(f"/echo/send?{query}", method="POST", body=b"data=%22hello%22")
 
         def once() -> None:

@@ -237,8 +237,10 @@ async def test_an_app_that_stops_cancels_its_calls_in_silence(most: int) -> None
     assert {("begun", "a"), ("cancelled", "a")} <= set(Works.log)
 
 
-async def test_a_thread_beside_others_is_waited_for() -> None:
-    async with house(works(3)) as home:
+@pytest.mark.parametrize("most", [1, 3])
+async def test_a_thread_is_waited_for(most: int) -> None:
+    """The goodbye must not come while a plain method still works."""
+    async with house(works(most)) as home:
         page = await home.page("works")
         burst(page, ("block", "a"))
         with anyio.fail_after(10):
@@ -300,21 +302,3 @@ async def test_nothing_of_a_call_stays() -> None:
         assert not member._running and not member._owed and member.places.value == 3
         await page.stop()
         assert dispatcher._members == {}  # type: ignore[attr-defined]
-
-
-async def test_a_thread_that_has_its_turn_is_waited_for() -> None:
-    """The goodbye must not come while a plain method still works."""
-    async with house(works(1)) as home:
-        page = await home.page("works")
-        burst(page, ("block", "a"))
-        with anyio.fail_after(10):
-            while Works.log != [("begun", "a")]:
-                await settle()
-        await page.stop()
-        await settle()
-        assert Works.log == [("begun", "a")]
-        GATE.set()
-        with anyio.fail_after(10):
-            while len(Works.log) < 2:
-                await settle()
-    assert Works.log == [("begun", "a"), ("goodbye", "closed")]
