@@ -163,7 +163,7 @@ async def test_who_is_not_authorized_is_not_asked_what_it_reads() -> None:
 
 
 async def test_topics_of_what_is_not_served_say_so() -> None:
-    with pytest.raises(PersistconnError, match="not being served"):
+    with pytest.raises(PersistconnError, match="nothing is being served"):
         PersistentConnection().topics["red"].send(1)
     assert PersistentConnection().subscriptions(Request("GET", "/")) == ()
 
