@@ -189,3 +189,21 @@ async def test_a_thread_calls_the_clients(example: Example, monkeypatch: pytest.
         assert calls(await page.heard()) == [("alertMessage", ["external test"])]
     monkeypatch.setattr("sys.stdin", iter(["too late\n"]))
     await anyio.to_thread.run_sync(program.read_lines)  # returns: the server has stopped
+
+
+async def test_a_layer_of_ones_own(example: Example) -> None:
+    module = example("own_layer")
+    async with house(module.app) as home:
+        ann = await home.page(path="/questions", query="team=red")
+        bob = await home.page(path="/questions", query="team=red")
+        eve = await home.page(path="/questions", query="team=blue")
+        ann.say('{"add": [1, 2.5]}')
+        assert await bob.heard() == [{"asked": 2}]
+        assert await ann.heard() == [] and ann.replies == [{"sum": 3.5}]
+        assert await eve.heard() == []
+        polling = await home.page(path="/questions", transport="longPolling", query="team=blue")
+        assert await polling.send('{"add": [4]}') == (200, b'{"sum":4.0}')
+        assert await polling.send("nonsense") == (400, b'Ask {"add": [numbers]}.')
+        assert (await polling.send(json.dumps({"add": list(range(101))})))[0] == 400
+        assert module.app.statistics().reactions == {"numbers": 1}
+        assert (await home.visitor(path="/questions", query="team=green").negotiate())[0] == 404

@@ -37,18 +37,22 @@ class Page:
     """One client, over WebSocket or (`transport="longPolling"`) by requests."""
 
     def __init__(
-        self, state: ServerState, path: str, hubs: list[str], transport: str, headers: tuple[str, ...]
+        self, state: ServerState, path: str, hubs: list[str], transport: str, headers: tuple[str, ...], more: str = ""
     ) -> None:
         self.state = state
         self.path = path
         self.transport = transport
         self.headers = headers
         self.names = quote(json.dumps([{"name": name} for name in hubs]))
+        self.more = f"&{more}" if more else ""
+        """What the page adds to every query."""
         self.line = Line(state)
         self.query = ""
         self.id = ""
         self.envelopes: list[Any] = []
         self.answers: dict[str, Any] = {}
+        self.replies: list[Any] = []
+        """Answers that are no hub's."""
         self.said: list[Any] = []
         """All that came after the start, in order."""
         self.cursor = ""
@@ -66,7 +70,7 @@ class Page:
         return int(head.split()[1]), content
 
     async def negotiate(self) -> tuple[int, bytes]:
-        return await self.ask(f"{self.path}/negotiate?clientProtocol=2.1&connectionData={self.names}")
+        return await self.ask(f"{self.path}/negotiate?clientProtocol=2.1&connectionData={self.names}{self.more}")
 
     async def start(self) -> Page:
         status, body = await self.negotiate()
@@ -88,7 +92,7 @@ class Page:
         self.id = told["ConnectionId"]
         self.query = (
             f"transport={self.transport}&clientProtocol={protocol}&connectionToken={quote(told['ConnectionToken'])}"
-            f"&connectionData={self.names}"
+            f"&connectionData={self.names}{self.more}"
         )
         upgrade = UPGRADE if self.transport == "webSockets" else ()
         self.line.data_received(http(f"{self.path}/connect?{self.query}", *self.headers, *upgrade))
@@ -106,8 +110,10 @@ class Page:
                 self.envelopes.append(said)
             elif "C" in said:
                 self.groups = said.get("G", self.groups)
-            elif said:
+            elif "I" in said:
                 self.answers[said["I"]] = said
+            elif said:
+                self.replies.append(said)
 
     async def call(self, hub: str, method: str, *arguments: Any, state: Any = None) -> Any:
         """Call a method; gives the whole answer, or None."""
@@ -196,14 +202,19 @@ class House:
         self.state = state
 
     async def page(
-        self, *hubs: str, path: str = "/signalr", transport: str = "webSockets", headers: tuple[str, ...] = ()
+        self,
+        *hubs: str,
+        path: str = "/signalr",
+        transport: str = "webSockets",
+        headers: tuple[str, ...] = (),
+        query: str = "",
     ) -> Page:
         """A started client that names these hubs."""
-        return await Page(self.state, path, list(hubs), transport, headers).start()
+        return await Page(self.state, path, list(hubs), transport, headers, query).start()
 
-    def visitor(self, *hubs: str, path: str = "/signalr", headers: tuple[str, ...] = ()) -> Page:
+    def visitor(self, *hubs: str, path: str = "/signalr", headers: tuple[str, ...] = (), query: str = "") -> Page:
         """A client that has asked for nothing yet."""
-        return Page(self.state, path, list(hubs), "webSockets", headers)
+        return Page(self.state, path, list(hubs), "webSockets", headers, query)
 
 
 @asynccontextmanager
