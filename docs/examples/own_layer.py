@@ -1,4 +1,4 @@
-"""Questions and answers on top of PersistentConnection, for the members of one team at a time."""
+"""Questions and answers, in teams, on top of PersistentConnection."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class Questions(PersistentConnection):
         return [team]
 
     async def on_received(self, connection: Connection, data: Any) -> None:
-        reply = connection.take_reply()  # the answer is ours, also after this callback has returned
+        reply = connection.take_reply()  # for now, or for later
         try:
             question = json.loads(data)
             add = [float(number) for number in question["add"]]
         except (ValueError, KeyError, TypeError):
             raise RemoteProtocolError('Ask {"add": [numbers]}.') from None
         if len(add) > 100:
-            connection.count_reaction("numbers")  # shows in app.statistics().reactions
+            connection.count_reaction("numbers")  # in app.statistics().reactions
             raise RemoteProtocolError("That are more than 100 numbers.")
         await anyio.lowlevel.checkpoint()  # work that takes its time
         await reply.send({"sum": sum(add)})
