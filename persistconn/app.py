@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import anyio
 import anyio.from_thread
@@ -196,9 +196,12 @@ class App:
         return {path: mount.script("") for path, mount in self._hubs.items()}
 
     def _mount_of(self, hub: type[Hub[Any]]) -> MountedHubs:
-        for mount in self._hubs.values():
-            if mount.has(hub):
-                return mount
+        mounts = [mount for mount in self._hubs.values() if mount.has(hub)]
+        if len(mounts) > 1:
+            paths = " and ".join(mount.path for mount in mounts)
+            raise ConfigurationError(f"{hub.__name__} is mounted at {paths}: mount a subclass of it at one of them")
+        if mounts:
+            return mounts[0]
         raise ConfigurationError(f"{hub!r} is not mounted here: app.add_hubs(path, {getattr(hub, '__name__', hub)})")
 
     @asynccontextmanager
@@ -291,7 +294,11 @@ class App:
         if route.path not in self._subscribes:
             return ADMITTED
         topics = self._connections[route.path].subscriptions(request)
-        return Admission(topics=tuple(cast(Sequence[str], topics)))  # it is not awaitable: we have looked
+        if inspect.isawaitable(topics):
+            if inspect.iscoroutine(topics):
+                topics.close()
+            raise TypeError("subscriptions gave an awaitable: write it as `async def`, so that it is awaited")
+        return Admission(topics=tuple(topics))
 
 
 def _key(key: str | bytes) -> bytes:

@@ -300,7 +300,7 @@ class Callbacks:
                     self._failed(event, error)
                     return count
                 taken, connection._message = connection._message is None, None
-                if me.waited or copy_context() != clean or (taken and not event.exchange.duplex):
+                if me.waited or count >= most or copy_context() != clean or (taken and not event.exchange.duplex):
                     self._complete(event, hold=taken)
                     return count
                 event = proceed(event, self.now)

@@ -186,7 +186,8 @@ class Connection:
         """Answer the message that `on_received` is dealing with yourself, now or after the callback has returned.
 
         The answer travels apart from what is sent: as a message of its own on a WebSocket, as the body of its `/send`
-        elsewhere, which stays open until then. Clients of hubs expect results so. A callback that fails has answered.
+        elsewhere, which stays open until then. Clients of hubs expect results so. A callback that fails has answered;
+        when the connection ends first, `refuse` it yourself.
         """
         message, self._message = self._message, None
         if message is None:

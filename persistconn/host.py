@@ -340,6 +340,8 @@ class Host:
 
     async def _close(self, connection_id: str, reason: str, allow_reconnect: bool) -> None:
         self.endpoint.close(connection_id, self.clock(), reason=reason, allow_reconnect=allow_reconnect)
+        if not allow_reconnect:
+            self._callbacks.desert(connection_id)  # now: of what has come with this message no more is begun
         self._leave()
 
     async def _do(self, change: Callable[[str, str, float], None], connection_id: str, name: str) -> None:

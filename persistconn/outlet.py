@@ -20,7 +20,7 @@ Nothing: TypeAlias = Coroutine[Any, Any, None]
 class Outlet(Protocol):
     """The way out for what users send; the host provides it.
 
-    Each method complains at once when it is called in a thread without the event loop: there a coroutine
+    Each method that sends complains at once when it is called in a thread without the event loop: there a coroutine
     would be made and dropped in silence.
     """
 

@@ -491,3 +491,74 @@ async def test_the_scripts_of_hubs_are_there_for_tools() -> None:
             host.open_nowait(Request("GET", path), line)
             assert line.body.decode() == scripts["/chat"]
             assert header(line, "content-type") == "application/javascript; charset=UTF-8"
+
+
+# Closing ------------------------------------------------------------------------------------------
+
+
+class Closer(Recorder):
+    """Closes the connection that says 2, or the one that `victim` names, and then waits."""
+
+    cancels_received = True
+    victim: Connection | None = None
+
+    async def on_received(self, connection: Connection, data: Any) -> None:
+        self.note("begun", data)
+        if data == 2:
+            await (self.victim or connection).close("enough")
+            self.note("ended", (self.victim or connection).ended)
+        elif data == 4:
+            await anyio.sleep_forever()
+
+
+async def test_what_a_client_said_behind_its_end_is_not_begun() -> None:
+    closer = Closer()
+    async with serving(closer) as (_, host):
+        client = await Client(host).start()
+        client.send("2", "3", "5")
+        await closer.until("disconnected", "aborted")
+    assert closer.log == [("connected",), ("begun", 2), ("ended", True), ("disconnected", "aborted")]
+
+
+async def test_closing_another_ends_what_it_waits_for() -> None:
+    closer = Closer()
+    async with serving(closer) as (_, host):
+        waiting, killer = await Client(host).start(), await Client(host).start()
+        closer.victim = closer.connections[waiting.id]
+        waiting.send("4", "3")
+        await closer.until("begun", 4)
+        killer.send("2")
+        await closer.until("disconnected", "aborted")
+    assert ("begun", 3) not in closer.log
+
+
+class Attentive(Recorder):
+    async def on_received(self, connection: Connection, data: Any) -> None:
+        self.note(data)
+
+
+@pytest.mark.parametrize("inbox", [64, 10_000])
+async def test_a_burst_of_thousands_lets_others_have_their_turn(inbox: int) -> None:
+    attentive = Attentive()
+    async with serving(attentive, settings=Settings(inbox_messages=inbox)) as (_, host):
+        chatty, quiet = await Client(host).start(), await Client(host).start()
+        assert chatty.exchange is not None and quiet.exchange is not None
+        attentive.log.clear()
+        host.receive(chatty.exchange, ["1"] * 2_000)
+        host.receive(quiet.exchange, ["2"])
+        host.pump()
+        await attentive.until(2)
+        assert attentive.log.index((2,)) <= 128
+
+
+async def test_subscriptions_that_would_have_to_be_awaited_say_so(caplog: pytest.LogCaptureFixture) -> None:
+    async def later() -> list[str]:
+        return ["red"]
+
+    talk = Recorder()
+    talk.subscriptions = lambda request: later()  # type: ignore[method-assign]
+    async with serving(talk) as (_, host):
+        line = await Client(host).ask("negotiate")
+        assert line.status == 500
+    assert "write it as `async def`" in caplog.text
+    caplog.clear()

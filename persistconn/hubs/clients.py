@@ -12,7 +12,7 @@ from persistconn import Connection, PersistconnError
 
 from .names import camel_case
 
-__all__ = ["AnyClient", "Audience", "CallerClients", "ClientProxy", "HubClients", "HubGroups", "PageT"]
+__all__ = ["AnyClient", "Audience", "CallerClients", "ClientProxy", "HubClients", "HubGroups", "Nothing", "PageT"]
 
 Nothing: TypeAlias = Coroutine[Any, Any, None]
 Address: TypeAlias = Callable[[str, tuple[Any, ...]], Nothing]

@@ -73,12 +73,14 @@ class Dispatcher(PersistentConnection):
         self._settings = settings
         self._make = _maker(factory)
         self._filters = tuple(filters)
+        for one in self._filters:
+            if inspect.isfunction(one) and not inspect.iscoroutinefunction(one):
+                raise ConfigurationError(f"the filter {one.__qualname__} is a plain function: write it as async def")
         self._user_id = user_id
         self._roles = roles
         self._clock = clock
         self._members: dict[str, Member] = {}
-        self._by_name = {hub.name: hub for hub in table.hubs.values()}
-        self._stages = {hub: HubStage(self, hub, self._uses, self._members.__contains__) for hub in table.hubs.values()}
+        self._stages = {hub: HubStage(self, hub, self._uses) for hub in table.hubs.values()}
         self._named = lru_cache(1_024)(self._resolve)
         rules = [rule for hub in table.hubs.values() for rule in _all_rules(hub)]
         if roles is None and any(rule.roles is not None for rule in rules):
@@ -139,7 +141,8 @@ class Dispatcher(PersistentConnection):
         member = self._members.get(connection.id)
         if member is None:
             # Its topics, and not what this request names: who is told of a hub's messages is whom the hub is told of.
-            hubs = [self._by_name[name] for name in connection.topics if name in self._by_name]
+            known = self.table.hubs  # no hub has a dot in its name, and the topic of a user has one
+            hubs = [known[name.lower()] for name in connection.topics if name.lower() in known]
             member = self._members[connection.id] = Member(hubs, self._settings, self._clock())
         return member
 

@@ -138,7 +138,10 @@ class Hub(Generic[PageT]):
         return self._scene
 
     async def on_connected(self) -> None:
-        """Override to greet a connection that uses this hub. Comes once, before its first call."""
+        """Override to greet a connection that named this hub.
+
+        A client may call a hub that it has not named: who may call is for `@authorize` to say.
+        """
 
     async def on_reconnected(self) -> None:
         """Override to learn that a client came back: see `recovered` and `missed` of `self.context.connection`."""

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Coroutine
-from typing import Any, TypeAlias
+from collections.abc import Callable, Collection
+from typing import Any
 
 from persistconn import Connection, Payload, PersistentConnection
 
 from .calls import ClientCall
 from .classic import write_client_call
-from .clients import CallerClients, HubGroups
+from .clients import CallerClients, HubGroups, Nothing
 from .described import DescribedHub
 from .hub import HubContext
 from .state import State
 
 __all__ = ["CallScene", "HubStage"]
-
-Nothing: TypeAlias = Coroutine[Any, Any, None]
 
 
 class HubStage:
@@ -27,11 +25,9 @@ class HubStage:
         owner: PersistentConnection,
         hub: DescribedHub,
         uses: Callable[[str, DescribedHub], bool],
-        knows: Callable[[str], bool],
     ) -> None:
         self.hub = hub
         self._owner = owner
-        self._owner_knows = knows
         self._uses = uses
         """Whether a connection named this hub: a page throws at a call of a hub that it has no proxy for."""
 
@@ -61,7 +57,7 @@ class HubStage:
 
     def join(self, connection_id: str, name: str) -> Nothing:
         """See Audience. A client that did not name this hub hears nothing of its groups either."""
-        if self._owner_knows(connection_id) and not self._uses(connection_id, self.hub):
+        if not self._uses(connection_id, self.hub):
             return _nothing()
         return self._owner.groups.join(connection_id, f"{self.hub.name}.{name}")
 

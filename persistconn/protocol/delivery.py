@@ -90,6 +90,7 @@ class Delivery:
             session.replies_bytes = 0
         session.replies.append(message)
         session.replies_bytes += len(message.data)
+        session.replies_position = self._topics.head
         self.look_at(session)
         return session.replies
 
@@ -332,7 +333,7 @@ class Delivery:
         if batch.posts or session.due:
             pieces.append(framing.frame(self._envelope(session, framing, batch.posts)))
             session.told = batch.position
-        if session.replies:
+        if session.replies and batch.position >= session.replies_position:
             pieces += session.replies
             session.replies = None
         if pieces and not framing.streaming:

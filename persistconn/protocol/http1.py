@@ -250,6 +250,8 @@ class Http1Server:
         if incoming.websocket_key is not None or self._draining:
             incoming.keep_alive = False  # if it is refused, what came behind it may be frames, not requests
         self.phase = Phase.ANSWERING
+        if self._buffer:
+            self.wants_data = len(self._buffer) < _ENOUGH_AHEAD
         return [request]
 
     def _refuse(self, refused: Refused) -> None:

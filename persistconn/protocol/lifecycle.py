@@ -312,7 +312,9 @@ class Lifecycle:
     def _caught_up(self, session: Session) -> None:
         half = self._settings.send_high_water // 2
         count = size = 0
-        if session.own is not None:  # else it was only replies that waited, and they have been handed out
+        if session.replies:
+            return  # they come behind the batches that are still to be handed out
+        if session.own is not None:
             count, size = self._topics.waiting(session, session.own, half + 1)
         if count <= half and size <= self._settings.send_high_water_bytes // 2:
             session.awaited = False

@@ -140,6 +140,7 @@ class Session(Reader):
         "reason",
         "replies",
         "replies_bytes",
+        "replies_position",
         "request",
         "route",
         "starts",
@@ -170,6 +171,8 @@ class Session(Reader):
         self.replies: list[Message] | None = None
         """Messages that travel outside envelopes."""
         self.replies_bytes = 0
+        self.replies_position = 0
+        """What was posted up to here leaves before them."""
         self.farewell = ""
         """The text of a FAREWELL."""
         self.own: Topic | None = None

@@ -56,10 +56,6 @@ class Timers(Generic[Owner]):
         for name in names:
             pop((owner, name), None)
 
-    def is_armed(self, owner: Owner, name: str) -> bool:
-        """`name` of `owner` is set."""
-        return (owner, name) in self._armed
-
     def next(self) -> float | None:
         """The earliest deadline."""
         if not self._known:

@@ -27,6 +27,7 @@ __all__ = [
     "RawHeaders",
     "Request",
     "read_query",
+    "text_message",
 ]
 
 RawHeaders: TypeAlias = tuple[tuple[bytes, bytes], ...]

@@ -12,7 +12,7 @@ from persistconn import App, ConfigurationError, Request
 from persistconn.hubs import Hub, authorize
 from persistconn.hubs.authorization import rules_of
 
-from .page import House, house
+from .page import House, house, settle
 
 KEYS = ["a key for the tests"]
 
@@ -247,3 +247,23 @@ async def test_a_method_has_the_rules_of_those_it_overrides() -> None:
     async with house(app) as home:
         page = await home.page("derived")
         assert "E" in await page.call("derived", "erase")
+
+
+async def test_nobody_is_put_into_groups_of_a_hub_it_may_not_use_not_even_before_its_start() -> None:
+    @authorize
+    class Secret(Hub): ...
+
+    class Open(Hub): ...
+
+    app = App(secret_keys=KEYS)
+    app.add_hubs("/signalr", Secret, Open)
+    async with house(app) as home:
+        page = home.visitor("open")
+        page.connect((await page.negotiate())[1])
+        await settle()
+        page.line.take()
+        await app.hub_groups(Secret).join(page.id, "room")
+        assert (await page.ask(f"/signalr/start?{page.query}"))[0] == 200
+        await app.clients(Secret).group("room").hello("secret")
+        await app.clients(Open).all.hello("everybody")
+        assert [message["A"] for message in await page.heard()] == [["everybody"]]

@@ -13,7 +13,7 @@ import anyio
 import anyio.from_thread
 import pytest
 
-from persistconn import App, Settings
+from persistconn import App, ConfigurationError, Settings
 from persistconn.hubs import Hub, HubCall, HubError, Proceed, Progress, hub_name, method_name
 
 from .page import House, house
@@ -486,3 +486,11 @@ async def test_what_strangers_send_does_not_stay_in_memory() -> None:
         assert dispatcher._named.cache_info().currsize == 0  # type: ignore[attr-defined]
         await home.page("accept")
         assert dispatcher._named.cache_info().currsize == 1  # type: ignore[attr-defined]
+
+
+def test_a_filter_that_could_not_be_awaited_is_refused_at_once() -> None:
+    def plain(call: HubCall, proceed: Proceed) -> object:
+        return proceed()
+
+    with pytest.raises(ConfigurationError, match=r"plain is a plain function: write it as async def"):
+        App(secret_keys=["a key for the tests"]).add_hubs("/signalr", Accept, filters=[plain])  # type: ignore[list-item]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 from persistconn import App, ConfigurationError, ConnectionClosed, DisconnectReason, PersistconnError, Request
 from persistconn.hubs import Hub, hub_name
 
-from .page import UPGRADE, House, Line, Page, house, http, quote, settle
+from .page import UPGRADE, House, Line, Page, frame, house, http, quote, settle
 
 KEYS = ["a key for the tests"]
 
@@ -417,3 +418,26 @@ async def test_those_whose_turn_did_not_come_hear_no_goodbye(caplog: pytest.LogC
             await home.page("red", "stern", "blue")
     ends = [entry[:2] for cls in (Red, Stern, Blue) for entry in cls.log if entry[1] == "disconnected"]
     assert ("Blue", "disconnected") not in ends and ("Red", "disconnected") in ends
+
+
+async def test_no_call_is_begun_behind_an_abort() -> None:
+    class Leaving(Hub):
+        ran: list[int] = []
+
+        async def go(self, number: int) -> None:
+            self.ran.append(number)
+            await self.context.abort()
+
+    async with house(app_of(Leaving)) as home:
+        page = await home.page("leaving")
+        calls = [json.dumps({"H": "leaving", "M": "go", "A": [number], "I": number}) for number in range(5)]
+        page.line.data_received(b"".join(map(frame, calls)))
+        await settle()
+    assert Leaving.ran == [0]
+
+
+def test_a_hub_that_is_mounted_twice_has_no_one_place() -> None:
+    app = app_of(Red)
+    app.add_hubs("/more", Red)
+    with pytest.raises(ConfigurationError, match="Red is mounted at /signalr and /more"):
+        app.clients(Red)

@@ -484,3 +484,15 @@ def test_garbage_never_raises(parts: list[bytes]) -> None:
     for part in parts:
         http.receive(part)
         assert len(http._buffer) <= 200
+
+
+def test_who_pipelines_a_lot_waits_and_is_not_cut() -> None:
+    server = Http1Server(Settings())
+    one = b"GET /echo/ping HTTP/1.1\r\nHost: a\r\n\r\n"
+    server.receive(one)
+    for answered in range(100):
+        while server.wants_data and server.refused is None:
+            server.receive(one * (65_536 // len(one)))
+        assert server.refused is None, answered
+        server.send((Head(200), End()))
+        server.receive(b"")

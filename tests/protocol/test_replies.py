@@ -281,3 +281,18 @@ def test_a_message_is_completed_once(talk: Talk) -> None:
     talk.endpoint.complete(event, talk.now)
     with pytest.raises(LocalProtocolError, match="not in flight"):
         talk.endpoint.complete(event, talk.now)
+
+
+@pytest.mark.parametrize("high_water", [1, 256])
+def test_what_was_sent_before_a_reply_leaves_before_it_however_many_batches_that_takes(high_water: int) -> None:
+    talk = Talk(Settings(batch_messages=2, send_high_water=high_water))
+    client, _, event = begun(talk, WS)
+    keeps_up = [talk.endpoint.send(client.id, Payload(number), talk.now) for number in range(5)]
+    talk.endpoint.reply(event, Payload("done"), talk.now)
+    talk.endpoint.complete(event, talk.now)
+    assert client.exchange is not None
+    talk.automatic = True
+    talk.drain()
+    said = [bytes(piece.data) for piece in talk.pieces[client.exchange] if isinstance(piece, Message)]
+    assert said[-1] == b'"done"' and b"[4]" in said[-2]
+    assert talk.outputs.count(Drained(client.id)) == (not all(keeps_up))

@@ -33,7 +33,8 @@ class Poller:
 
     Edge-triggered: a socket is reported when something comes, and the system need not look at it again to see whether
     we have taken it. Fewer bytes than asked for were all there were (epoll(7), questions and answers); after as many
-    as that, and where the end has come behind them, `again` has it reported once more. A socket that nobody wants to
+    as that, and where the end has come behind them, `again` has it reported once more. (What stands behind the mark of
+    urgent data is read with what comes next; nobody who speaks HTTP sends any.) A socket that nobody wants to
     read is taken out, for its end would be reported, whatever was asked for (epoll_ctl(2), EPOLLHUP and EPOLLERR).
     """
 
@@ -100,7 +101,7 @@ class Poller:
                 told = self._read(channel) or told
             self._new.clear()
             if told is not None:
-                told.serve()
+                self._serve(told)
             self.tell_lost()
         finally:
             self._serving = False
@@ -113,6 +114,13 @@ class Poller:
             logger.exception("an error in the server; the connection it happened on is closed")
             channel.cut()
             return None
+
+    def _serve(self, channel: EpollChannel) -> None:
+        """Let the host deal with what all channels have heard."""
+        try:
+            channel.serve()
+        except Exception:
+            logger.exception("an error in the server, while callbacks ran")
 
     def bury(self, channel: EpollChannel) -> None:
         """Its socket is closed: tell it so, soon."""
