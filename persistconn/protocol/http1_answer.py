@@ -46,7 +46,7 @@ def plain_answer(incoming: Incoming, pieces: Sequence[Piece]) -> bytes | None:
     head, body, end = pieces[0], pieces[-2], pieces[-1]
     if type(head) is not Head or head.status != 200 or type(end) is not End:
         return None
-    if body is head:
+    if len(pieces) == 2:
         data = b""
     elif type(body) is Chunk:
         data = body.data

@@ -132,7 +132,13 @@ def test_a_plain_answer_is_what_the_long_way_makes(
 
 
 def test_what_is_no_answer_is_not_plain() -> None:
-    for pieces in ((Head(200), Head(200), End()), (Head(200), Message("x"), End()), (Chunk(b"x"), End())):
+    head = Head(200)
+    for pieces in (
+        (head, head, End()),
+        (Head(200), Head(200), End()),
+        (Head(200), Message("x"), End()),
+        (Chunk(b"x"), End()),
+    ):
         assert plain_answer(Incoming(Request("POST", "/")), pieces) is None
 
 
