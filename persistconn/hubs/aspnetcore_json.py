@@ -114,7 +114,11 @@ class JsonProtocol:
             try:
                 if _decode_type(record).type not in _MAKERS:  # whose properties mean something else, perhaps
                     return None
-            except msgspec.ValidationError:
+            except (
+                msgspec.DecodeError,
+                UnicodeDecodeError,
+                RecursionError,
+            ):  # the fault that was found is not the only one
                 pass
         reason = "it is nested too deep" if isinstance(error, RecursionError) else str(error)
         raise RemoteProtocolError(f"Error reading JSON: {reason}.") from None

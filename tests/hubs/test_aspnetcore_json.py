@@ -244,3 +244,8 @@ def test_what_contains_itself_is_a_type_error() -> None:
     value.append(value)
     with pytest.raises(TypeError, match="has no JSON form"):
         JSON.stream_item("1", value)
+
+
+def test_of_two_faults_the_first_is_told() -> None:
+    with pytest.raises(RemoteProtocolError, match="Expected `str"):
+        JsonProtocol().read(b'{"type":1,"target":5,"arguments":}')
