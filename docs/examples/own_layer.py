@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-import anyio
+import anyio.lowlevel
 
 from persistconn import App, Connection, PersistentConnection, RemoteProtocolError, Request
 
