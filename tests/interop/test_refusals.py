@@ -59,6 +59,7 @@ def test_a_page_of_an_allowed_origin_connects_with_its_cookies(
     page.until_received({"echo": "from afar"})
     impatient_server.order("cut", id=page.id)
     impatient_server.wait("reconnected", id=page.id)
+    page.until_state("connected")  # before that the client drops what it is told to send
     page.send("again")
     page.until_received({"echo": "again"})
     page.stop()
