@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -32,25 +32,44 @@ class Encoded(msgspec.Struct, eq=False, gc=False):
 
     value: Any
     json: bytes = b""
-    """ASCII only. A Payload makes it of the value, unless it is given."""
-    formats: dict[str, bytes] | None = None
-    """What `encoded` has made."""
+    """ASCII only, as classic clients get it. A Payload makes it of the value, unless it is given."""
+    forms: Mapping[str, Callable[[Any], bytes]] | None = None
+    """How to make other forms of the value, by the name of the format."""
+    made: dict[str, bytes] | None = None
+    """What `form` has made."""
+    numbered: bool = True
+    """It counts where messages are numbered (stateful reconnect); what belongs to the wire itself does not."""
 
-    def encoded(self, format: str, encoder: Callable[[Any], bytes]) -> bytes:
-        """The bytes in `format`, made by `encoder` the first time and remembered.
+    def form(self, name: str) -> bytes:
+        """The bytes for readers of a format, made the first time and remembered.
 
-        >>> Payload([1]).encoded("repr", lambda value: repr(value).encode())
-        b'[1]'
+        `raw` is text in UTF-8, bytes as they are, and JSON of anything else. Every other one is what `forms` makes.
+        Where there is nothing to make it of, it is the JSON.
+
+        >>> Payload("5 €").form("raw") == "5 €".encode(), Payload([1]).form("raw")
+        (True, b'[1]')
         """
-        if self.formats is None:
-            self.formats = {}
-        made = self.formats.get(format)
-        if made is None:
-            made = self.formats[format] = encoder(self.value)
-        return made
+        if self.made is not None and name in self.made:
+            return self.made[name]
+        make = None if self.forms is None else self.forms.get(name)
+        if make is None and name != "raw":
+            return self.json
+        form = _raw(self) if make is None else make(self.value)
+        self.made = {name: form} if self.made is None else {**self.made, name: form}
+        return form
 
     def __repr__(self) -> str:
         return f"Payload({self.value!r})"
+
+
+def _raw(payload: Encoded) -> bytes:
+    match payload.value:
+        case str(text):
+            return text.encode("utf-8", "surrogatepass")
+        case bytes() | bytearray() | memoryview() as data:
+            return bytes(data)
+        case _:
+            return payload.json
 
 
 class Payload(Encoded, eq=False, gc=False):
@@ -82,6 +101,28 @@ class Payload(Encoded, eq=False, gc=False):
         if not json.isascii():
             json = json.decode().encode("ascii", "persistconn.json")
         return cls(msgspec.Raw(json) if value is None else value, json)
+
+    @classmethod
+    def of_forms(cls, value: Any, forms: Mapping[str, Callable[[Any], bytes]], json: bytes) -> Payload:
+        """A payload whose forms are known: `json`, in UTF-8, for classic clients, and `forms[name](value)`.
+
+        A form is made in the midst of sending, when the first reader of its format is served: it must not fail.
+
+        >>> Payload.of_forms([1], {"lines": lambda value: b"%d\\n" % len(value)}, b"[1]").form("lines")
+        b'1\\n'
+        """
+        payload = cls.of_json(json, value)
+        payload.forms = forms
+        return payload
+
+    @classmethod
+    def of_frame(cls, frame: bytes, *, numbered: bool = True) -> Payload:
+        """Bytes that are ready, for one connection whose format is known: every form is this.
+
+        >>> Payload.of_frame(b"{}\\x1e").form("json")
+        b'{}\\x1e'
+        """
+        return cls(frame, frame or b" ", numbered=numbered)
 
 
 class Post(msgspec.Struct, eq=False, gc=False, frozen=True):

@@ -55,22 +55,38 @@ def test_ready_json_becomes_ascii() -> None:
         Payload.of_json(b'"\xff"')
 
 
-def test_ready_json_may_bring_its_value_for_other_formats() -> None:
-    payload = Payload.of_json(b"[1]", (1,))
-    assert payload.encoded("repr", lambda value: repr(value).encode()) == b"(1,)"
+@pytest.mark.parametrize(
+    ("value", "raw"),
+    [
+        ("5 €", "5 €".encode()),
+        (b"\x00\xff", b"\x00\xff"),
+        (bytearray(b"ab"), b"ab"),
+        (memoryview(b"ab"), b"ab"),
+        ({"price": "5 €"}, b'{"price":"5 \\u20ac"}'),
+        (None, b"null"),
+    ],
+)
+def test_raw_is_what_was_sent_and_json_of_anything_else(value: object, raw: bytes) -> None:
+    assert Payload(value).form("raw") == raw
 
 
-def test_another_format_is_made_once() -> None:
+def test_each_form_is_made_once_and_where_there_is_none_to_make_it_is_the_json() -> None:
     made: list[object] = []
 
-    def encode(value: object) -> bytes:
+    def make(value: object) -> bytes:
         made.append(value)
         return b"x"
 
-    payload = Payload([1])
-    assert payload.encoded("other", encode) == payload.encoded("other", encode) == b"x"
-    assert payload.encoded("third", lambda value: b"y") == b"y"
-    assert made == [[1]]
+    payload = Payload.of_forms((1,), {"first": make, "second": lambda value: b"y"}, "[1]".encode())
+    assert payload.form("first") is payload.form("first")
+    assert [payload.form(name) for name in ("first", "second", "third", "raw")] == [b"x", b"y", b"[1]", b"[1]"]
+    assert (payload.json, made) == (b"[1]", [(1,)])
+
+
+def test_a_frame_that_is_ready_is_every_form_of_itself() -> None:
+    frame = Payload.of_frame(b"\x02\x91\x06", numbered=False)
+    assert [frame.form("messagepack"), frame.form("raw"), frame.json] == [b"\x02\x91\x06"] * 3
+    assert (frame.numbered, Payload.of_frame(b"{}").numbered) == (False, True)
 
 
 def test_a_post_counts_its_overhead() -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
+from ..format import Format
 from ..http import Head, Piece, RawHeaders
 
 __all__ = ["STREAM_HEADERS", "Framing", "streaming_head"]
@@ -38,9 +39,18 @@ class Framing:
     opening: tuple[Piece, ...]
     """Follows the head at once."""
     frame: Callable[[bytes], Piece]
-    """Puts an envelope (JSON, ASCII only) on the wire."""
+    """Puts an envelope, or a unit of whole frames, on the wire."""
     keep_alive: Piece | None
     """A sign of life; None where there is no room for one."""
+    format: Format | None = None
+    """What is framed; None: classic's envelopes."""
+    numbered: bool = False
+    """Each connection counts what it is sent (stateful reconnect), so it is served on its own."""
+    alike: bool = field(init=False)
+    """What is new can be handed to all its readers at once, without a look at each."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "alike", self.streaming and not self.numbered)
 
     def __repr__(self) -> str:
         return f"<Framing {self.name}>"
