@@ -309,7 +309,7 @@ class HubSession:
         said.append(self._end(DisconnectReason.closed, None))
         return said
 
-    def resume(self, now: float) -> list[Output]:
+    def resume(self, now: float) -> list[Transmit]:
         """A new socket carries the connection: what has to be written on it first (§6.6).
 
         LocalProtocolError unless `may_resume`.
