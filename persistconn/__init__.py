@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from .errors import ProtocolError as ProtocolError
     from .errors import RemoteProtocolError as RemoteProtocolError
     from .protocol.outputs import DisconnectReason as DisconnectReason
+    from .protocol.replay import Replay as Replay
     from .settings import Settings as Settings
+    from .wire.format import Format as Format
     from .wire.http import Request as Request
 
 __version__ = "0.1.0"
@@ -39,6 +41,7 @@ _HOMES = {
     "Connection": "connection",
     "ConnectionClosed": "errors",
     "DisconnectReason": "protocol.outputs",
+    "Format": "wire.format",
     "Group": "connection",
     "Groups": "connection",
     "LocalProtocolError": "errors",
@@ -49,6 +52,7 @@ _HOMES = {
     "Redirect": "connection",
     "Refusal": "connection",
     "RemoteProtocolError": "errors",
+    "Replay": "protocol.replay",
     "Reply": "connection",
     "Request": "wire.http",
     "Settings": "settings",
@@ -61,6 +65,7 @@ __all__ = [
     "Connection",
     "ConnectionClosed",
     "DisconnectReason",
+    "Format",
     "Group",
     "Groups",
     "LocalProtocolError",
@@ -71,6 +76,7 @@ __all__ = [
     "Redirect",
     "Refusal",
     "RemoteProtocolError",
+    "Replay",
     "Reply",
     "Request",
     "Settings",

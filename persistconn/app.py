@@ -20,7 +20,8 @@ from .connection import PersistentConnection, Redirect, Refusal
 from .errors import ConfigurationError, PersistconnError, RemoteProtocolError
 from .host import Host
 from .page import Body, Page, page_for
-from .protocol.reception import ADMITTED, Admission, Route
+from .protocol.admission import ADMITTED, Admission
+from .protocol.reception import Route
 from .protocol.server import ServerEndpoint
 from .protocol.statistics import EndpointStatistics
 from .settings import Settings
@@ -86,7 +87,7 @@ class App:
         secret_keys: Sequence[str | bytes] | None = None,
         allowed_origins: Sequence[str] = (),
         authenticate: Authenticate | None = None,
-        dialects: Iterable[str] = ("classic",),
+        dialects: Iterable[str] = ("classic", "aspnetcore"),
     ) -> None:
         self.settings = settings or Settings()
         """What it was given, or the defaults."""
@@ -124,7 +125,13 @@ class App:
             raise ConfigurationError(f"{connection!r} is mounted already: give each path an instance of its own")
         if self._host is not None:
             raise ConfigurationError("the app is running: mount connections before it is served")
-        route = Route(path.rstrip("/"), self._dialects if dialects is None else _names(dialects))
+        route = Route(
+            path.rstrip("/"),
+            self._dialects if dialects is None else _names(dialects),
+            names=frozenset(connection.names),
+            takes_parts=connection.takes_parts,
+            resumable=connection.resumable,
+        )
         self._endpoint([*self._routes, route])
         self._routes.append(route)
         self._connections[route.path] = connection

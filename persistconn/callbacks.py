@@ -23,7 +23,7 @@ import anyio.to_thread
 from .connection import Connection, PersistentConnection
 from .errors import ConnectionClosed, PersistconnError, RemoteProtocolError
 from .outlet import Outlet
-from .protocol.outputs import AppEvent, Connected, Disconnected, Gap, Received, Reconnected, Rejoining
+from .protocol.outputs import Alarm, AppEvent, Connected, Disconnected, Gap, Received, Reconnected, Rejoining
 from .protocol.server import ServerEndpoint
 from .tasks import Parking, Tasks, ends_this_task
 from .wire.classic import read_data
@@ -49,13 +49,15 @@ class Stage(Outlet, Protocol):
 class Lifetime:
     """A connection as its callbacks know it, and the tasks that end with it."""
 
-    __slots__ = ("connection", "on_received", "owner", "tasks")
+    __slots__ = ("connection", "on_received", "owner", "raw", "tasks")
 
     def __init__(self, owner: PersistentConnection, connection: Connection) -> None:
         self.owner = owner
         self.connection = connection
         self.on_received = awaitable(owner.on_received)
         """Looked up once: asking for it, and what it is, costs more than calling it."""
+        self.raw = owner.raw_text or connection.dialect != "classic"
+        """It gets text as it is."""
         self.tasks: dict[object, Callable[[], None]] | None = None
         """How to cancel each."""
 
@@ -122,8 +124,10 @@ class Callbacks:
         """What each leader begins with: a context variable that a callback sets is not seen by the next one."""
         self._empty: anyio.Event | None = None
         """Made when somebody waits for the last connection to be told of its end."""
-        self._waiting: dict[str, _Lead] = {}
+        self._waiting: dict[str, list[_Lead]] = {}
         """The tasks whose callback waits for something, by connection."""
+        self._let_go: set[Received] = set()
+        """Messages that are still being dealt with, while the next one may come."""
 
     def open(self, tasks: Tasks) -> None:
         """From now on there are tasks to run callbacks in."""
@@ -167,12 +171,20 @@ class Callbacks:
         """The connection has ended while one of its messages is being dealt with."""
         lifetime = self._lifetimes.get(connection_id)
         if lifetime is not None:
-            lifetime.connection.ended = True
-            lead = self._waiting.get(connection_id)
-            if lead is None or type(lead.event) is not Received:
-                return  # it is over already, and what waits is on_disconnected
-            if lead.scope is not None and lifetime.owner.cancels_received:
+            self._desert(lifetime)
+
+    def _desert(self, lifetime: Lifetime) -> None:
+        lifetime.connection.ended = True
+        if not lifetime.owner.cancels_received:
+            return
+        for lead in self._waiting.get(lifetime.connection.id, ()):
+            if type(lead.event) is Received and lead.scope is not None:  # else what waits is on_disconnected
                 lead.scope.cancel()
+
+    def let_next(self, message: Received) -> None:
+        """The next message of its connection may come."""
+        self._let_go.add(message)
+        self._complete(message)
 
     def start_soon(self, connection_id: str, function: Callable[..., Awaitable[object]], *args: Any) -> None:
         """Run a task that ends with the connection."""
@@ -201,7 +213,7 @@ class Callbacks:
                 if not me.resting:
                     if not me.waited and me.event is not None:
                         me.waited = True
-                        self._waiting[me.event.connection_id] = me
+                        self._waiting.setdefault(me.event.connection_id, []).append(me)
                     if self._leader is me:
                         self._leader = None
                     self._stage.flush()
@@ -230,8 +242,10 @@ class Callbacks:
                 self._stage.flush()
 
     def _waits_no_more(self, me: _Lead) -> None:
-        if me.event is not None and self._waiting.get(me.event.connection_id) is me:
-            del self._waiting[me.event.connection_id]
+        if me.event is not None and me in (waiting := self._waiting.get(me.event.connection_id, [])):
+            waiting.remove(me)
+            if not waiting:
+                del self._waiting[me.event.connection_id]
 
     async def _lead(self, me: _Lead) -> None:
         """Deal with events, until somebody else leads when a callback is done."""
@@ -288,23 +302,37 @@ class Callbacks:
                 try:
                     if type(data) is str:
                         connection.text = data
-                        if not owner.raw_text:
+                        if not lifetime.raw:
                             data = read_data(data)
                     else:
                         connection.text = ""
                     if not (connection.ended and owner.cancels_received):  # else nobody waits for it: it is not begun
                         await on_received(connection, data)
                 except BaseException as error:
-                    connection._message = None
-                    self._complete(event, error=error)
+                    if not self._has_gone_on(event, connection):
+                        connection._message = None
+                        self._complete(event, error=error)
                     self._failed(event, error)
                     return count
-                taken, connection._message = connection._message is None, None
+                taken = connection._message is not event
+                if taken and self._has_gone_on(event, connection):
+                    if me.waited:
+                        return count
+                    event = None
+                    continue
+                connection._message = None
                 if me.waited or count >= most or copy_context() != clean or (taken and not event.exchange.duplex):
                     self._complete(event, hold=taken)
                     return count
                 event = proceed(event, self.now)
         return count
+
+    def _has_gone_on(self, event: Received, connection: Connection) -> bool:
+        """It let the next message come, so that it is complete already."""
+        if event not in self._let_go:
+            return False
+        self._let_go.remove(event)
+        return True
 
     def _complete(
         self,
@@ -361,8 +389,10 @@ class Callbacks:
                 connection.recovered, connection.missed = False, event.missed
                 _logger.warning("connection %s is slow and missed %s messages", connection.id, event.missed)
                 await call(owner.on_gap, connection)
+            case Alarm():
+                await call(owner.on_alarm, connection)
             case _:
                 assert isinstance(event, Disconnected)
-                connection.ended = True
+                self._desert(lifetime)
                 await call(owner.on_disconnected, connection, event.reason)
         return None

@@ -1,31 +1,32 @@
-"""What users subclass, `PersistentConnection`, and what they are given: `Connection`, `Groups`, `Group`."""
+"""What users subclass, `PersistentConnection`, and what they are given: `Connection`."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from threading import get_ident
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from .bus.post import Encoded, Payload, encode
-from .bus.topic import everyone, group, named
+from .bus.topic import everyone
 from .errors import PersistconnError, RemoteProtocolError
+from .groups import Group, Groups, Memberships, Topics, Who, ids_of, payload_of
 from .outlet import Nothing, Outlet, Unmounted
 from .protocol.outputs import DisconnectReason, Received
+from .protocol.replay import Replay
+from .wire.aspnetcore import transport_of
+from .wire.format import RAW_BINARY, RAW_TEXT, Format
 from .wire.http import Request
 
 __all__ = [
     "Connection",
     "Group",
     "Groups",
-    "Memberships",
     "PersistentConnection",
     "Redirect",
     "Refusal",
     "Reply",
 ]
-
-Who: TypeAlias = "Iterable[str | Connection]"
 
 _TRANSPORTS: Final = {name.lower(): name for name in ("webSockets", "serverSentEvents", "longPolling", "foreverFrame")}
 
@@ -53,16 +54,6 @@ class Refusal:
     message: str
 
 
-def _payload(data: Any) -> Payload:
-    return data if isinstance(data, Payload) else Payload(data)
-
-
-def _ids(who: Who) -> frozenset[str]:
-    if isinstance(who, str | Connection):
-        who = (who,)
-    return frozenset(one.id if isinstance(one, Connection) else one for one in who)
-
-
 class Reply:
     """The answer to one message, sent when it is ready: see `Connection.take_reply`."""
 
@@ -82,31 +73,11 @@ class Reply:
 
         Waits while more than `send_high_water` answers wait for the client. One that has gone gets nothing.
         """
-        return self._outlet.reply(self._message, _payload(data))
+        return self._outlet.reply(self._message, payload_of(data))
 
     def refuse(self, error: RemoteProtocolError) -> None:
         """Answer a request with the status and the text of `error`; on a WebSocket there is nobody to tell."""
         self._outlet.refuse(self._message, error)
-
-
-class Memberships:
-    """The groups of one connection."""
-
-    __slots__ = ("_connection",)
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    def join(self, name: str) -> Nothing:
-        """From now on the connection gets what is sent to this group. Twice is once.
-
-        Groups need not be declared, and end with their last member. Membership survives reconnects.
-        """
-        return self._connection._outlet.join(self._connection.id, name)
-
-    def leave(self, name: str) -> Nothing:
-        """From now on the connection gets nothing more from this group."""
-        return self._connection._outlet.leave(self._connection.id, name)
 
 
 class Connection:
@@ -144,12 +115,27 @@ class Connection:
     @property
     def transport(self) -> str:
         """`webSockets`, `serverSentEvents`, `longPolling` or `foreverFrame`."""
+        if self.request.dialect == "aspnetcore":
+            return transport_of(self.request)
         return _TRANSPORTS.get(self.request.query.get("transport", "").lower(), "")
 
     @property
     def dialect(self) -> str:
-        """The protocol family of the client: `classic`."""
-        return "classic"
+        """The protocol family of the client: `classic` (ASP.NET SignalR) or `aspnetcore` (ASP.NET Core SignalR)."""
+        return self.request.dialect
+
+    @property
+    def format(self) -> str:
+        """What an ASP.NET Core connection carries: `text`, as it begins, or `binary`. It says how WebSocket messages
+        are marked, and whether what comes by POST is text where it can be. Set it to change that."""
+        format = self._outlet.terms.format_of(self.id)
+        return "binary" if format is not None and format.binary else "text"
+
+    @format.setter
+    def format(self, format: str) -> None:
+        if format not in ("text", "binary"):
+            raise ValueError(f"format is {format!r}: it is text or binary")
+        self.speak(RAW_BINARY if format == "binary" else RAW_TEXT)
 
     @property
     def items(self) -> dict[Any, Any]:
@@ -160,8 +146,9 @@ class Connection:
 
     @property
     def topics(self) -> Sequence[str]:
-        """What `subscriptions` chose for it when it came; its later requests may name others, and change nothing."""
-        return self._outlet.topics_of(self.id)
+        """What `subscriptions` chose for it when it came, and what it was subscribed to since; its later requests may
+        name others, and change nothing."""
+        return self._outlet.terms.topics_of(self.id)
 
     @property
     def groups(self) -> Memberships:
@@ -196,7 +183,51 @@ class Connection:
 
     def count_reaction(self, limit: str) -> None:
         """Count in `App.statistics().reactions` that this client met a limit, by the name of its setting."""
-        self._outlet.react(limit)
+        self._outlet.terms.react(limit)
+
+    def let_next(self) -> None:
+        """Within `on_received`: the next message may come while this callback goes on.
+
+        For layers that have an order of their own. When the connection ends, `on_disconnected` does not wait for
+        callbacks that went on so; with `cancels_received` they are cancelled first.
+        """
+        message, self._message = self._message, None
+        if message is None:
+            raise PersistconnError("nothing to let go: call let_next() once, within on_received")
+        self._outlet.let_next(message)
+
+    # For layers: a protocol on top of a connection -------------------------------------------------
+
+    def speak(self, format: Format) -> None:
+        """From now on this ASP.NET Core connection is sent one form of every payload, as `format` says."""
+        self._outlet.speak(self.id, format)
+
+    def subscribe(self, topic: str) -> Nothing:
+        """From now on the connection gets what is sent to `topics[topic]` of its PersistentConnection."""
+        return self._outlet.subscribe(self.id, topic)
+
+    def alarm(self, seconds: float | None) -> None:
+        """Let `on_alarm` come after this time, once, instead of an alarm set before; None: not at all."""
+        self._outlet.alarm(self.id, seconds)
+
+    @property
+    def resumable(self) -> bool:
+        """The client negotiated stateful reconnect, and is there on a WebSocket: see `resume_with`."""
+        return self._outlet.terms.is_resumable(self.id)
+
+    def resume_with(self, replay: Replay) -> None:
+        """From now on the connection outlives its socket: what was on the way is kept in `replay`, and repeated."""
+        self._outlet.resume_with(self.id, replay)
+
+    def interject(self, frame: bytes) -> None:
+        """Send a frame out of turn, and without a number, on a WebSocket; where there is none, it is dropped."""
+        self._outlet.interject(self.id, frame)
+
+    def go_on_sending(self) -> None:
+        """`must_wait` of its replay has become False."""
+        self._outlet.go_on_sending(self.id)
+
+    # Ends ---------------------------------------------------------------------------------------
 
     def close(self, reason: str = "", *, allow_reconnect: bool = False) -> Nothing:
         """End the connection: `on_disconnected(aborted)` follows, and clients of 2.4 on see `reason`.
@@ -211,54 +242,6 @@ class Connection:
 
     def __repr__(self) -> str:
         return f"<Connection {self.id} {self.transport}>"
-
-
-class Group:
-    """All connections that joined under one name, or that were subscribed to one topic."""
-
-    __slots__ = ("_name", "_owner", "_topic")
-
-    def __init__(self, owner: PersistentConnection, name: str, topic: Callable[[str, str], str] = group) -> None:
-        self._owner = owner
-        self._name = name
-        self._topic = topic
-
-    def send(self, data: Any, *, exclude: Who = ()) -> Nothing:
-        """Send to every member, except to those in `exclude` (ids or connections). Waits for nobody."""
-        owner = self._owner
-        return owner._outlet.publish(self._topic(owner._route, self._name), _payload(data), _ids(exclude))
-
-
-class Groups:
-    """The groups of a PersistentConnection, by name."""
-
-    __slots__ = ("_owner",)
-
-    def __init__(self, owner: PersistentConnection) -> None:
-        self._owner = owner
-
-    def __getitem__(self, name: str) -> Group:
-        return Group(self._owner, name)
-
-    def join(self, connection_id: str, name: str) -> Nothing:
-        """Put a connection into a group, from anywhere. An unknown id is no error."""
-        return self._owner._outlet.join(connection_id, name)
-
-    def leave(self, connection_id: str, name: str) -> Nothing:
-        """Take a connection out of a group, from anywhere."""
-        return self._owner._outlet.leave(connection_id, name)
-
-
-class Topics:
-    """The topics of a PersistentConnection, by name: see `PersistentConnection.subscriptions`."""
-
-    __slots__ = ("_owner",)
-
-    def __init__(self, owner: PersistentConnection) -> None:
-        self._owner = owner
-
-    def __getitem__(self, name: str) -> Group:
-        return Group(self._owner, name, named)
 
 
 class PersistentConnection:
@@ -278,8 +261,16 @@ class PersistentConnection:
 
     cancels_received: bool = False
     """Cancel an `on_received` that waits when its connection ends. Else it goes on to its end."""
+    names: Collection[str] = ("",)
+    """For ASP.NET Core clients: what may stand behind the path it is mounted at, in lower case; `""` is the path
+    itself."""
+    takes_parts: bool = False
+    """Give `on_received` what an ASP.NET Core client sends as it comes, cut anywhere and without a limit on messages:
+    for layers that find the messages themselves. `connection.request.path` tells them apart."""
+    resumable: bool = False
+    """Clients may negotiate stateful reconnect, if `Settings.allow_stateful_reconnect` says so too."""
     raw_text: bool = False
-    """Give `on_received` always the text; else the JSON value where the whole text is one. (The wire cannot
+    """Give `on_received` always the text; else, of classic clients, the JSON value where it is one. (The wire cannot
     tell the text `"123"` from the number 123.)"""
 
     _outlet: Outlet = Unmounted()  # pyright: ignore[reportAssignmentType]  # says what to do, whatever is asked of it
@@ -321,6 +312,9 @@ class PersistentConnection:
         It was slow and `slow_policy` is `skip`, or more was sent before its `on_connected` than the rings hold.
         """
 
+    async def on_alarm(self, connection: Connection) -> None:
+        """Override to learn that the time has come which `connection.alarm` was given."""
+
     async def on_disconnected(self, connection: Connection, reason: DisconnectReason) -> None:
         """Override to say goodbye. Comes exactly once for every connection that was connected."""
 
@@ -342,7 +336,7 @@ class PersistentConnection:
 
     def broadcast(self, data: Any, *, exclude: Who = ()) -> Nothing:
         """Send to every connection of this route, except to those in `exclude`. Waits for nobody."""
-        return self._outlet.publish(everyone(self._route), _payload(data), _ids(exclude))
+        return self._outlet.publish(everyone(self._route), payload_of(data), ids_of(exclude))
 
     def send(self, to: str | Connection | Iterable[str | Connection], data: Any) -> Nothing:
         """Send to one connection or several, by id. Unknown ids are no error.
@@ -350,4 +344,4 @@ class PersistentConnection:
         To one, it waits as `connection.send` does; several are sent to without waiting for any.
         """
         many = [to] if isinstance(to, str | Connection) else list(to)
-        return self._outlet.send([one.id if isinstance(one, Connection) else one for one in many], _payload(data))
+        return self._outlet.send([one.id if isinstance(one, Connection) else one for one in many], payload_of(data))

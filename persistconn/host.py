@@ -11,22 +11,20 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final, NoReturn, Protocol
+from typing import Final, Protocol
 
 import anyio
 import anyio.lowlevel
 
-from .bus.post import Encoded, Payload
-from .callbacks import Callbacks
-from .connection import Connection, PersistentConnection
-from .errors import ConnectionClosed, PersistconnError, RemoteProtocolError
+from .connection import PersistentConnection
 from .page import Page, page_for
+from .protocol.admission import ADMITTED, Admission
 from .protocol.exchange import Exchange
-from .protocol.outputs import Abandon, Deserted, Drained, Received, Resume, Transmit, Wait
-from .protocol.reception import ADMITTED, Admission
+from .protocol.outputs import Abandon, Deserted, Drained, Resume, Transmit, Wait
 from .protocol.server import ServerEndpoint
+from .sending import Sending
 from .settings import Settings
 from .tasks import Parking, open_tasks
 from .wire.http import Piece, Request
@@ -56,7 +54,7 @@ class Link(Protocol):
         """Read on."""
 
 
-class Host:
+class Host(Sending):
     """One endpoint, its routes, its tasks. Made by `App`.
 
     `admit_nowait` says what the application thinks of a request, or None where `admit` has to be awaited for that;
@@ -72,21 +70,17 @@ class Host:
         pages: Mapping[str, Page],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        super().__init__(endpoint, routes, clock)
         self.settings: Settings = endpoint.settings
-        self.endpoint = endpoint
         self._admit = admit
         self._admit_nowait = admit_nowait
         self._pages = pages
-        self.clock = clock
-        self._callbacks = Callbacks(routes, self)
-        self.thread: int | None = None
         self._pumping = False
         self._draining = False
         self._wake_at: float | None = None
         self._alarm = anyio.Event()
         self._spreading: Parking | None = None
         self._rest: deque[tuple[Sequence[Exchange], tuple[Piece, ...]]] = deque()
-        self._waiters: dict[str, list[anyio.Event]] = {}
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -139,9 +133,9 @@ class Host:
         """A WebSocket pong came."""
         self.endpoint.pong(exchange, self.clock())
 
-    def lost(self, exchange: Exchange) -> None:
-        """The peer or its socket is gone."""
-        self.endpoint.lost(exchange, self.clock())
+    def lost(self, exchange: Exchange, *, graceful: bool = False) -> None:
+        """The peer or its socket is gone. `graceful`: it has said goodbye, by a WebSocket Close frame."""
+        self.endpoint.lost(exchange, self.clock(), graceful=graceful)
         self.pump()
 
     def sent(self, exchange: Exchange) -> None:
@@ -260,125 +254,3 @@ class Host:
                 self.endpoint.tick(now)
                 self.pump()
                 await anyio.sleep(_REST)
-
-    # What users send: the Outlet ----------------------------------------------------------------
-
-    def _in_loop(self, what: str) -> None:
-        if threading.get_ident() != self.thread:
-            self.complain(what)
-
-    def complain(self, what: str) -> NoReturn:
-        """Say why `what` cannot be sent from here."""
-        if self.thread is None:
-            raise PersistconnError(f"{what}: the app is not running; serve it first")
-        raise PersistconnError(
-            f"{what} was called in a thread without the event loop, where nobody would await it: "
-            f"use app.from_thread.run({what}, …)"
-        )
-
-    async def send_to(self, connection_id: str, payload: Encoded) -> None:
-        """`connection.send`."""
-        callbacks = self._callbacks
-        running = callbacks.running
-        keeps_up = self.endpoint.send(connection_id, payload, callbacks.now if running else self.clock())
-        if keeps_up:
-            if not running:
-                self.pump()
-        elif keeps_up is None:
-            raise ConnectionClosed(f"connection {connection_id} has ended")
-        else:
-            await self._caught_up(connection_id)
-            if not self.endpoint.is_connected(connection_id):
-                raise ConnectionClosed(f"connection {connection_id} has ended before it took the message")
-
-    def send(self, ids: Sequence[str], payload: Payload) -> Coroutine[Any, Any, None]:
-        """`PersistentConnection.send`."""
-        self._in_loop("send")
-        return self._send(ids, payload)
-
-    async def _send(self, ids: Sequence[str], payload: Payload) -> None:
-        now = self.clock()
-        keeps_up: bool | None = True
-        for connection_id in ids:
-            keeps_up = self.endpoint.send(connection_id, payload, now)
-        if keeps_up is False and len(ids) == 1:
-            await self._caught_up(ids[0])
-        else:
-            self._leave()
-
-    async def _caught_up(self, connection_id: str) -> None:
-        """Wait for a connection that is behind."""
-        waiter = anyio.Event()
-        self._waiters.setdefault(connection_id, []).append(waiter)
-        self._leave()
-        await waiter.wait()
-        self._in_loop("send")  # the app may have stopped
-
-    def publish(self, topic: str, payload: Payload, exclude: frozenset[str]) -> Coroutine[Any, Any, None]:
-        """`broadcast` and `groups[…].send`."""
-        self._in_loop("broadcast")
-        return self._publish(topic, payload, exclude)
-
-    async def _publish(self, topic: str, payload: Payload, exclude: frozenset[str]) -> None:
-        self.endpoint.publish(topic, payload, self.clock(), exclude=exclude)
-        self._leave()
-
-    def join(self, connection_id: str, name: str) -> Coroutine[Any, Any, None]:
-        """`groups.join`."""
-        self._in_loop("groups.join")
-        return self._do(self.endpoint.join, connection_id, name)
-
-    def leave(self, connection_id: str, name: str) -> Coroutine[Any, Any, None]:
-        """`groups.leave`."""
-        self._in_loop("groups.leave")
-        return self._do(self.endpoint.leave, connection_id, name)
-
-    def close(self, connection_id: str, reason: str, allow_reconnect: bool) -> Coroutine[Any, Any, None]:
-        """`connection.close`."""
-        self._in_loop("connection.close")
-        return self._close(connection_id, reason, allow_reconnect)
-
-    async def _close(self, connection_id: str, reason: str, allow_reconnect: bool) -> None:
-        self.endpoint.close(connection_id, self.clock(), reason=reason, allow_reconnect=allow_reconnect)
-        if not allow_reconnect:
-            self._callbacks.desert(connection_id)  # now: of what has come with this message no more is begun
-        self._leave()
-
-    async def _do(self, change: Callable[[str, str, float], None], connection_id: str, name: str) -> None:
-        change(connection_id, name, self.clock())
-        self._leave()
-
-    def reply(self, message: Received, payload: Encoded) -> Coroutine[Any, Any, None]:
-        """`Reply.send`."""
-        self._in_loop("reply.send")
-        return self._reply(message, payload)
-
-    async def _reply(self, message: Received, payload: Encoded) -> None:
-        if self.endpoint.reply(message, payload, self.clock()):
-            self._leave()
-        else:
-            await self._caught_up(message.connection_id)
-
-    def refuse(self, message: Received, error: RemoteProtocolError) -> None:
-        """`Reply.refuse`."""
-        self._in_loop("reply.refuse")
-        self.endpoint.reply(message, error, self.clock())
-        self._leave()
-
-    def topics_of(self, connection_id: str) -> Sequence[str]:
-        """`connection.topics`."""
-        return self.endpoint.topics_of(connection_id)
-
-    def react(self, limit: str) -> None:
-        """`Connection.count_reaction`."""
-        self.endpoint.react(limit)
-
-    def start_soon(self, connection: Connection, function: Callable[..., Awaitable[object]], *args: Any) -> None:
-        """`connection.start_soon`."""
-        self._in_loop("connection.start_soon")
-        self._callbacks.start_soon(connection.id, function, *args)
-
-    def _leave(self) -> None:
-        """What was sent leaves now, or with the rest of the callback that sent it."""
-        if not self._callbacks.running:
-            self.pump()

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeAlias
 from .bus.post import Encoded, Payload
 from .errors import PersistconnError, RemoteProtocolError
 from .protocol.outputs import Received
+from .protocol.replay import Replay
+from .protocol.terms import Terms
+from .wire.format import Format
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -62,12 +65,32 @@ class Outlet(Protocol):
     def refuse(self, message: Received, error: RemoteProtocolError) -> None:
         """Answer one message with an error."""
 
-    def topics_of(self, connection_id: str) -> Sequence[str]:
-        """The topics that were chosen for a connection when it came."""
+    def let_next(self, message: Received) -> None:
+        """The next message of its connection may come."""
+
+    @property
+    def terms(self) -> Terms:
+        """What is known of connections, and counted."""
         ...
 
-    def react(self, limit: str) -> None:
-        """Count that a limit was met."""
+    def speak(self, connection_id: str, format: Format) -> None:
+        """Send a connection this form of every payload."""
+
+    def subscribe(self, connection_id: str, topic: str) -> Nothing:
+        """Let a connection read a topic of its route."""
+        ...
+
+    def alarm(self, connection_id: str, seconds: float | None) -> None:
+        """Tell a connection's owner when some time has passed."""
+
+    def resume_with(self, connection_id: str, replay: Replay) -> None:
+        """Let a connection outlive its socket."""
+
+    def interject(self, connection_id: str, frame: bytes) -> None:
+        """Send a frame out of turn."""
+
+    def go_on_sending(self, connection_id: str) -> None:
+        """Hand out what had to wait."""
 
     def start_soon(self, connection: Connection, function: Callable[..., Awaitable[object]], *args: Any) -> None:
         """Run a task that ends with the connection."""

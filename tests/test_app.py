@@ -16,7 +16,7 @@ def test_one_key_is_not_a_list_of_keys() -> None:
 
 def test_one_dialect_may_be_given_by_its_name() -> None:
     App(dialects="classic").add_connection("/talk", PersistentConnection(), dialects="classic")
-    with pytest.raises(ConfigurationError, match="there is 'classic'"):
+    with pytest.raises(ConfigurationError, match="there are 'classic' and 'aspnetcore'"):
         App(dialects="klingon")
 
 

@@ -25,7 +25,7 @@ LAYERS = (
     ("wire",),
     ("bus",),
     ("protocol",),
-    ("connection", "host", "app", "callbacks", "outlet", "page", "tasks"),
+    ("connection", "host", "app", "callbacks", "groups", "outlet", "page", "sending", "tasks"),
     ("drivers",),
     ("client", "sync", "publisher"),
     ("hubs",),

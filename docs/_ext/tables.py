@@ -20,11 +20,8 @@ __all__ = ["TIMER_MEANINGS", "WITHOUT_EFFECT_YET", "Setting", "diagram", "joint_
 # Settings ---------------------------------------------------------------------------------------
 
 WITHOUT_EFFECT_YET = (
-    "poll_timeout",
-    "ping_interval",
     "client_timeout",
     "handshake_timeout",
-    "allow_stateful_reconnect",
 )
 """They belong to the ASP.NET Core dialect."""
 

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from ..bus.post import Payload
 from ..bus.topic import everyone, group
+from ..wire.format import RAW_BINARY, RAW_TEXT, Format
 from ..wire.http import Chunk, End, Head, Message, Piece, Ping, Request
+from .admission import ADMITTED, Admission
 from .exchange import Exchange
 from .http1 import Closed, Http1Server, Phase, Pong
 from .outputs import (
     Abandon,
+    Alarm,
     AppEvent,
     Connected,
     Deserted,
@@ -28,14 +31,19 @@ from .outputs import (
     Transmit,
     Wait,
 )
-from .reception import ADMITTED, Admission, Route
+from .reception import Route
+from .replay import Replay
 from .server import ServerEndpoint
 from .statistics import EndpointStatistics
+from .terms import Terms
 
 __all__ = [
     "ADMITTED",
+    "RAW_BINARY",
+    "RAW_TEXT",
     "Abandon",
     "Admission",
+    "Alarm",
     "AppEvent",
     "Chunk",
     "Closed",
@@ -47,6 +55,7 @@ __all__ = [
     "End",
     "EndpointStatistics",
     "Exchange",
+    "Format",
     "Gap",
     "Head",
     "Http1Server",
@@ -60,10 +69,12 @@ __all__ = [
     "Received",
     "Reconnected",
     "Rejoining",
+    "Replay",
     "Request",
     "Resume",
     "Route",
     "ServerEndpoint",
+    "Terms",
     "Transmit",
     "Wait",
     "everyone",

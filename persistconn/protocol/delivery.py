@@ -13,17 +13,19 @@ from typing import Any
 from msgspec import Struct
 
 from ..bus.post import Payload, Post
-from ..bus.topic import Topic, groups_of
-from ..bus.topics import Topics
+from ..bus.topic import Topic
+from ..bus.topics import Batch, Topics
 from ..errors import LocalProtocolError
 from ..settings import Settings
-from ..wire.classic import format_cursor
-from ..wire.classic_answers import envelope, plain_envelope
+from ..wire.aspnetcore_answers import empty_poll, over
+from ..wire.classic_answers import plain_envelope
 from ..wire.http import End, Head, Message, Piece, RawHeaders
 from ..wire.tokens import Tokens
 from ..wire.transports import Framing
+from .batches import Batches, units
 from .exchange import Exchange
 from .outputs import AppEvent, Output, Transmit
+from .replay import Replay
 from .session import Due, Session
 
 __all__ = ["Aftermath", "Delivery"]
@@ -51,12 +53,9 @@ class Delivery:
         """What the application has to be told."""
         self.outputs: deque[Output] = deque()
         """What the network has to do."""
-        self._settings = settings
         self._topics = topics
-        self._tokens = tokens
-        self._epoch = epoch
-        self._wall = wall
-        self._opening = b'{"C":"%b-' % epoch.encode()
+        self._batches = Batches(settings, tokens, epoch, wall)
+        self._opening = self._batches.opening
         self.ready: dict[Session, None] = {}
         """Sessions to be looked at one by one."""
 
@@ -83,14 +82,17 @@ class Delivery:
             exchange.idle = False
             self.ready[session] = None
 
-    def reply(self, session: Session, message: Message) -> list[Message]:
-        """A message of its own, outside envelopes, on a duplex transport. Gives all that wait."""
+    def reply(self, session: Session, message: Message, *, at_once: bool = False) -> list[Message]:
+        """A message of its own, outside envelopes, on a duplex transport. Gives all that wait.
+
+        It leaves behind what was sent before it, or `at_once`.
+        """
         if session.replies is None:
             session.replies = []
             session.replies_bytes = 0
         session.replies.append(message)
         session.replies_bytes += len(message.data)
-        session.replies_position = self._topics.head
+        session.replies_position = 0 if at_once else self._topics.head
         self.look_at(session)
         return session.replies
 
@@ -101,7 +103,7 @@ class Delivery:
         exchange.framing = framing
         exchange.duplex = framing.duplex
         exchange.session = session
-        exchange.pings = exchange.pings and framing.duplex
+        exchange.pings = exchange.pings and framing.duplex and session.traits.pings
         exchange.head = Head(framing.head.status, framing.head.headers + extra) if extra else framing.head
         session.exchange = exchange
         session.replies = None  # they answered what came on the transport before
@@ -117,7 +119,7 @@ class Delivery:
         """End the exchange of `session` because a newer one takes over: what is not sent goes there."""
         self._finish(session, [])
 
-    def hang_up(self, session: Session) -> None:
+    def hang_up(self, session: Session, code: int = 1000) -> None:
         """End the exchange of `session` for good, with what it has not been handed and what is due."""
         exchange = session.exchange
         assert exchange is not None and exchange.framing is not None
@@ -126,21 +128,34 @@ class Delivery:
         last: list[Piece] = []
         posts = batch.posts if batch.missed == 0 else []  # nothing follows a gap that nobody was told of
         if session.due & (Due.FAREWELL | Due.HINT) or posts:
-            last.append(exchange.framing.frame(self._envelope(session, exchange.framing, posts)))
+            last += self._batches.own(session, exchange.framing, posts, self.now)
         if session.replies:
             last += session.replies
             session.replies = None
-        self._finish(session, last)
+        self._finish(session, last, code)
 
-    def _finish(self, session: Session, last: list[Piece]) -> None:
+    def rest(self, session: Session) -> bytes:
+        """What a connection that polls is still to be told at its end: an answer for when it asks."""
+        batch = self._topics.pull(session)
+        posts = batch.posts if batch.missed == 0 else []
+        forms = [post.payload.form(session.format.name) for post in posts]
+        if session.due & Due.FAREWELL:
+            forms.append(session.format.farewell or b"")
+        return b"".join(forms)
+
+    def _finish(self, session: Session, last: list[Piece], code: int = 1000) -> None:
         exchange = session.exchange
         assert exchange is not None and exchange.framing is not None
         session.exchange = None
         self.ready.pop(session, None)
         framing = exchange.framing
-        if not last and not framing.streaming:  # a long poll is always answered by one envelope
-            last.append(framing.frame(envelope(format_cursor(self._epoch, session.position))))
-        pieces = (*last, _END)
+        pieces: tuple[Piece, ...] = (*last, _END if code == 1000 else End(code))
+        if not last and not framing.streaming:  # a long poll is always answered
+            if framing.format is None:
+                pieces = (framing.frame(self._batches.nothing(session.position)), _END)
+            else:
+                exchange.head = None
+                pieces = over(exchange.extra)
         exchange.idle = False
         if exchange.in_flight:
             exchange.closing = pieces
@@ -175,7 +190,7 @@ class Delivery:
             return ()
         exchange.head = None
         assert exchange.framing is not None
-        return (head, *exchange.framing.opening)
+        return (head, *exchange.framing.opening, *exchange.first)
 
     def _transmit(self, exchange: Exchange, pieces: tuple[Piece, ...]) -> None:
         exchange.idle = False
@@ -223,18 +238,21 @@ class Delivery:
                 continue
             framing = exchange.framing
             payloads = topics.fit_together(topic, posts) if exchange.idle else None
-            if payloads is None or not (framing.streaming or self._answers_alike(exchange, framing)):
+            if payloads is None or not (framing.alike or self._answers_alike(exchange, framing)):
                 self._hold(session, exchange)
                 continue
             exchange.idle = False
             exchange.in_flight = 1
             session.position = session.told = head = topics.head
-            piece = framing.frame(plain_envelope(self._opening, head, payloads))
-            if framing.streaming:
-                self.outputs.append(Transmit([exchange], (piece,)))
+            pieces: tuple[Piece, ...]
+            if framing.format is None:
+                pieces = (framing.frame(plain_envelope(self._opening, head, payloads)),)
             else:
+                pieces = tuple(units(framing, [post.payload for post in posts]))
+            if not framing.streaming:
                 self._answered(session, exchange, released)
-                self.outputs.append(Transmit([exchange], (framing.head, *framing.opening, piece, _END)))
+                pieces = (framing.head, *framing.opening, *pieces, _END)
+            self.outputs.append(Transmit([exchange], pieces))
 
     def _fan_out_many(self, news: list[Topic], released: list[Session]) -> None:
         """Who has news from one topic only gets what all such readers get; the others pull."""
@@ -279,7 +297,7 @@ class Delivery:
             if exchange.framing is not framing:  # most readers have the same as the one before
                 framing = exchange.framing
                 lane = lanes.setdefault(framing, [])
-            if not framing.streaming:
+            if not framing.alike:
                 if not self._answers_alike(exchange, framing):
                     self._hold(session, exchange)
                     continue
@@ -289,11 +307,11 @@ class Delivery:
             session.position = session.told = head
             lane.append(exchange)
         if payloads is not None:
-            self._send_lanes(lanes, payloads)
+            self._send_lanes(lanes, payloads, posts)
 
     def _answers_alike(self, exchange: Exchange, framing: Framing) -> bool:
-        """The answer to this poll would be the same, from its head on, as to others."""
-        return exchange.head is framing.head and not self._settings.long_poll_delay
+        """It is a poll, and its answer would be the same, from its head on, as to others."""
+        return exchange.head is framing.head and not framing.numbered and self._batches.is_plain(framing)
 
     def _answered(self, session: Session, exchange: Exchange, released: list[Session]) -> None:
         """One envelope is the whole answer to a poll: nobody is on the line after it."""
@@ -302,17 +320,23 @@ class Delivery:
         session.exchange = None
         released.append(session)
 
-    def _send_lanes(self, lanes: dict[Framing, list[Exchange]], payloads: list[bytes]) -> None:
+    def _send_lanes(self, lanes: dict[Framing, list[Exchange]], payloads: list[bytes], posts: list[Post]) -> None:
         made = plain_envelope(self._opening, self._topics.head, payloads)
-        pieces: dict[Callable[[bytes], Piece], Piece] = {}
+        known: dict[Callable[[bytes], Piece], Piece] = {}
         for framing, exchanges in lanes.items():
-            if exchanges:
+            if not exchanges:
+                continue
+            pieces: tuple[Piece, ...]
+            if framing.format is None:
                 frame = framing.frame
-                piece = pieces.get(frame)
+                piece = known.get(frame)
                 if piece is None:
-                    piece = pieces[frame] = frame(made)
-                whole = (piece,) if framing.streaming else (framing.head, *framing.opening, piece, _END)
-                self.outputs.append(Transmit(exchanges, whole))
+                    piece = known[frame] = frame(made)
+                pieces = (piece,)
+            else:
+                pieces = tuple(units(framing, [post.payload for post in posts]))
+            whole = pieces if framing.streaming else (framing.head, *framing.opening, *pieces, _END)
+            self.outputs.append(Transmit(exchanges, whole))
 
     def _serve(self, session: Session, after: Aftermath) -> None:
         """Hand one session what it has not seen and what is due."""
@@ -326,17 +350,23 @@ class Delivery:
         if batch.missed != 0:
             after.gaps.append((session, batch.missed))
             return
+        if session.replay is not None:
+            batch = _within_reach(batch, session.replay, session)
         framing = exchange.framing
         assert framing is not None
         session.position = batch.position
         pieces: list[Piece] = []
         if batch.posts or session.due:
-            pieces.append(framing.frame(self._envelope(session, framing, batch.posts)))
+            pieces += self._batches.own(session, framing, batch.posts, self.now)
             session.told = batch.position
+            if not pieces and not framing.streaming:  # the time of a poll is over
+                exchange.head = None
+                pieces += empty_poll(exchange.extra)
+                self._answered(session, exchange, after.released)
         if session.replies and batch.position >= session.replies_position:
             pieces += session.replies
             session.replies = None
-        if pieces and not framing.streaming:
+        if pieces and not framing.streaming and session.exchange is exchange:
             pieces = [*self.head_of(exchange), *pieces, _END]
             self._answered(session, exchange, after.released)
         if pieces or (exchange.head is not None and framing.streaming):
@@ -347,31 +377,14 @@ class Delivery:
         if session.awaited:
             after.caught_up.append(session)
 
-    def _envelope(self, session: Session, framing: Framing, posts: list[Post]) -> bytes:
-        due = session.due
-        payloads = [post.payload.json for post in posts]
-        if not due & ~Due.ANSWER and (framing.streaming or not self._settings.long_poll_delay):
-            session.due = Due.NOTHING
-            return plain_envelope(self._opening, session.position, payloads)
-        cursor = format_cursor(self._epoch, session.position)
-        session.due = Due.NOTHING
-        return envelope(
-            cursor,
-            payloads,
-            init=bool(due & Due.INIT),
-            should_reconnect=bool(due & Due.HINT),
-            groups_token=self._groups_token(session) if due & Due.GROUPS else None,
-            poll_delay=0 if framing.streaming else self._settings.long_poll_delay,
-            error=session.farewell if due & Due.FAREWELL else None,
-            disconnect=bool(due & Due.FAREWELL) and not session.traits.needs_start,
-        )
 
-    def _groups_token(self, session: Session) -> str:
-        return self._tokens.groups(
-            session.route,
-            session.id,
-            session.user,
-            groups_of(session, session.route),
-            session.groups_version,
-            self._wall + self.now + self._settings.groups_lifetime,
-        )
+def _within_reach(batch: Batch, replay: Replay, session: Session) -> Batch:
+    """What may be handed out of a batch before its reader has acknowledged something; its frames are numbered here."""
+    position = session.position
+    for count, post in enumerate(batch.posts):
+        if post.payload.numbered:
+            if replay.must_wait:
+                return Batch(batch.posts[:count], position, 0)
+            replay.track(post.payload.form(session.format.name))
+        position = post.position
+    return batch

@@ -27,10 +27,12 @@ class Exchange:
         "duplex",
         "ended",
         "extra",
+        "first",
         "framing",
         "head",
         "idle",
         "in_flight",
+        "parts",
         "paused",
         "pings",
         "request",
@@ -51,6 +53,8 @@ class Exchange:
         """What every answer to this request says: the headers for its origin."""
         self.duplex = False
         """The client's messages come on it too; a request may ask for a WebSocket and not get one."""
+        self.parts = False
+        """Hand over what the client sends as it comes, cut anywhere: messages mean nothing here, their bytes do."""
         self.framing: Framing | None = None
         self.session: Session | None = None
         self.idle = False
@@ -61,6 +65,8 @@ class Exchange:
         """Something came while it was in flight: look again after `sent`."""
         self.head: Head | None = None
         """The head that leaves with the first piece, until it has left."""
+        self.first: tuple[Piece, ...] = ()
+        """What leaves right behind the head."""
         self.closing: tuple[Piece, ...] = ()
         """The last pieces, waiting for their turn (rule 2)."""
         self.unanswered = 0

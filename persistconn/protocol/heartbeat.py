@@ -31,14 +31,16 @@ class Heartbeat:
         self._timers = timers
         keep_alive, deadline = settings.keep_alive, settings.write_deadline
         self._period = deadline if keep_alive is None else min(keep_alive, deadline)
-        self._apart = self._period / _PORTIONS
+        self._period_of_hubs = min(settings.ping_interval, deadline)
 
     def arm(self, session: Session) -> None:
         """Its first pulse comes a little early, with that of all who are due in the same tenth of a period.
 
         What is sent to thousands of sleeping peers one by one wakes each of them up for a single message.
         """
-        self._timers.arm(session, "pulse", (self._delivery.now + self._period) // self._apart * self._apart)
+        period = self._period_of_hubs if session.traits.remembers_negotiation else self._period
+        apart = period / _PORTIONS
+        self._timers.arm(session, "pulse", (self._delivery.now + period) // apart * apart)
 
     def beat(self, sessions: Iterable[Session]) -> list[Exchange]:
         """The pulse of these is due. Gives the exchanges whose peers have answered no ping."""
@@ -58,8 +60,7 @@ class Heartbeat:
                 lost.append(exchange)
             else:
                 alive.append(exchange)
-        if self._settings.keep_alive is not None:
-            self._keep_alive(alive)
+        self._keep_alive(alive)
         return lost
 
     def _keep_alive(self, exchanges: Iterable[Exchange]) -> None:
@@ -70,7 +71,7 @@ class Heartbeat:
             framing = exchange.framing
             assert framing is not None
             piece = framing.keep_alive
-            if piece is None:
+            if piece is None or (framing.format is None and self._settings.keep_alive is None):
                 continue
             pieces = (*self._delivery.head_of(exchange), piece)
             if exchange.pings and not exchange.paused:  # nobody reads the pongs of a paused one

@@ -1,63 +1,51 @@
-"""The life of sessions: moves them through their tables, keeps their timers, and queues what the application
-is to be told, one event at a time per connection (rule 3)."""
+"""The life of sessions: moves them through their tables, and keeps their timers."""
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict, deque
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 
 from ..bus.topic import everyone, named
 from ..bus.topics import Topics
-from ..errors import LocalProtocolError
 from ..settings import Settings
-from ..wire.classic import KEEP_ALIVE
+from ..wire.aspnetcore_answers import refused
 from ..wire.dialect import Traits
 from ..wire.http import RawHeaders, Request
 from ..wire.transports import Framing
 from .delivery import Aftermath, Delivery
 from .exchange import Exchange
 from .heartbeat import Heartbeat
-from .outputs import (
-    Abandon,
-    AppEvent,
-    Connected,
-    Deserted,
-    Disconnected,
-    DisconnectReason,
-    Drained,
-    Gap,
-    Received,
-    Reconnected,
-    Rejoining,
-    Resume,
-)
+from .outputs import Abandon, Alarm, Deserted, Disconnected, DisconnectReason, Drained, Gap, Received
 from .session import TIMERS, App, AppInput, Due, Link, LinkInput, Session
+from .telling import Telling
 from .timers import Timers
 
 __all__ = ["Lifecycle"]
 
 _REMEMBERED = (DisconnectReason.closed, DisconnectReason.aborted, DisconnectReason.slow)
 """Ends after which a late request does not revive the connection."""
-_UNBORN, _LIVE, _GONE = App.UNBORN, App.LIVE, Link.GONE
-"""Looking up a member of an enum costs as much as making an event, and these are asked for per message."""
+_LAST_WORDS = 1_000
+"""Connections that have ended are remembered for the poll that has to learn of it; the oldest are forgotten."""
+_OURS = (DisconnectReason.shutdown, DisconnectReason.slow)
+"""Ends of which the layer above does not know beforehand, so that the format says goodbye."""
 
 
-class Lifecycle:
+class Lifecycle(Telling):
     """All sessions of an endpoint."""
 
     def __init__(self, settings: Settings, topics: Topics, delivery: Delivery) -> None:
-        self.sessions: dict[str, Session] = {}
+        super().__init__(settings, delivery)
         self.ended: OrderedDict[str, DisconnectReason] = OrderedDict()
         """Ids that ended for good, the oldest first."""
+        self.by_key: dict[bytes, Session] = {}
+        """Sessions that are found by a token of which only they know."""
+        self.last_words: OrderedDict[bytes, bytes | None] = OrderedDict()
+        """What the next poll of a connection that has ended gets; None: only that it has ended."""
         self.expects_age = False
         """The timer for what the rings hold is armed."""
         self.timers: Timers[Session | None] = Timers()
-        self.reactions: Counter[str] = Counter()
-        """How often each limit was met, by the name of its setting."""
         self.ends: Counter[str] = Counter()
-        self._settings = settings
         self._topics = topics
-        self._delivery = delivery
         self._heartbeat = Heartbeat(settings, topics, delivery, self.timers)
 
     # Beginnings ---------------------------------------------------------------------------------
@@ -74,29 +62,6 @@ class Lifecycle:
         self._arm_absence(session)
         return session
 
-    def begin(self, session: Session, request: Request) -> None:
-        """Tell the application of the connection that `request` began, unless it has been told."""
-        if session.app is App.UNBORN:
-            session.tell(AppInput.BEGIN)
-            self._queue(session, Connected(session.id, session.route, request))
-            if session.untold != 0:
-                self._queue(session, Gap(session.id, session.untold))
-
-    def adopt(self, session: Session, groups: tuple[str, ...] | None) -> None:
-        """Tell the application of a connection that began elsewhere, with the groups it says it is in (None: yet)."""
-        session.tell(AppInput.BEGIN)
-        session.owes_groups = groups is None
-        if groups:
-            self.rejoin(session, groups)
-        self._queue(
-            session, Reconnected(session.id, session.route, session.request, recovered=False, missed=None, adopted=True)
-        )
-
-    def rejoin(self, session: Session, groups: tuple[str, ...]) -> None:
-        """Ask the application which of its groups an adopted connection is to have here."""
-        session.owes_groups = False
-        self._queue(session, Rejoining(session.id, session.route, session.request, groups))
-
     # The link -----------------------------------------------------------------------------------
 
     def attach(self, session: Session, exchange: Exchange, framing: Framing, extra: RawHeaders) -> None:
@@ -108,7 +73,10 @@ class Lifecycle:
         exchange.paused = framing.duplex and self.is_full(session)
         now = self._delivery.now
         self._heartbeat.arm(session)
-        if not framing.streaming or self._settings.keep_alive is None:
+        if session.traits.remembers_negotiation:
+            if not framing.streaming:
+                self.timers.arm(session, "poll", now + self._settings.poll_timeout)
+        elif not framing.streaming or self._settings.keep_alive is None:
             self.timers.arm(session, "poll", now + self._settings.connection_timeout)
 
     def released(self, session: Session) -> None:
@@ -119,14 +87,17 @@ class Lifecycle:
 
     def release(self, session: Session) -> None:
         """End only the transport of a connection. Who polls has to be told, now or with the next answer."""
-        if not session.streams:
+        if session.traits.remembers_negotiation:
+            self.hang_up(session, DisconnectReason.aborted)  # its clients come back as somebody new
+        elif not session.streams:
             self._delivery.want(session, Due.HINT)
         elif session.exchange is not None:
             self._delivery.displace(session)
             self.released(session)
 
-    def lost(self, exchange: Exchange) -> None:
+    def lost(self, exchange: Exchange, graceful: bool = False) -> None:
         """The peer of `exchange` is gone. What it had not taken stays in the rings."""
+        uncertain = exchange.in_flight
         exchange.ended = True
         exchange.closing = ()
         session = exchange.session
@@ -137,20 +108,49 @@ class Lifecycle:
         if session.exchange is exchange:
             session.exchange = None
             exchange.idle = exchange.behind = False
-            self.released(session)
+            if session.replay is not None and not graceful:
+                session.replay.lost()
+                self.released(session)
+            elif session.traits.remembers_negotiation and session.streams:
+                self._gone(session, LinkInput.HANG_UP, DisconnectReason.closed)
+            else:
+                self.released(session)
+        elif uncertain and exchange.framing is not None and session.traits.remembers_negotiation:
+            self.hang_up(session, DisconnectReason.closed)  # an answer to a poll that nobody can repeat
 
-    def hang_up(self, session: Session, reason: DisconnectReason, farewell: str | None = None) -> None:
+    def hang_up(
+        self, session: Session, reason: DisconnectReason, farewell: str | None = None, code: int = 1000
+    ) -> None:
         """End a connection. With a farewell its client is told not to come back."""
         if session.link is Link.GONE:
             return
-        if session.exchange is not None:
-            if farewell is not None:
-                session.farewell = farewell
+        if session.traits.remembers_negotiation:
+            if reason in _OURS:
                 session.due |= Due.FAREWELL
-            elif reason is DisconnectReason.shutdown and not session.streams:
-                session.due |= Due.HINT
-            self._delivery.hang_up(session)
+            if not session.streams and session.app is not App.UNBORN and reason is not DisconnectReason.closed:
+                self._leave_word(session)
+        elif farewell is not None:
+            session.farewell = farewell
+            session.due |= Due.FAREWELL
+        elif reason is DisconnectReason.shutdown and not session.streams:
+            session.due |= Due.HINT
+        if session.exchange is not None:
+            self._delivery.hang_up(session, code if session.traits.remembers_negotiation else 1000)
         self._gone(session, LinkInput.HANG_UP, reason)
+
+    def _leave_word(self, session: Session) -> None:
+        """Who polls has to learn of the end, and what was said before: from its next polls, until one is answered 204.
+
+        (ASP.NET Core, Transport protocols: long polling.)
+        """
+        rest = self._delivery.rest(session)
+        if session.exchange is not None:
+            if not rest:
+                return  # the poll that waits is told
+            rest = b""
+        self.last_words[session.key] = rest or None
+        while len(self.last_words) > _LAST_WORDS:
+            self.last_words.popitem(last=False)
 
     def cut(self, session: Session, reason: DisconnectReason) -> None:
         """End a connection that takes nothing any more, without waiting for what is in flight."""
@@ -164,7 +164,7 @@ class Lifecycle:
 
     def _gone(self, session: Session, how: LinkInput, reason: DisconnectReason) -> None:
         self._leave_state(session)
-        self.timers.disarm(session, "groups")
+        self.timers.disarm(session, "groups", "alarm")
         session.turn(how)
         session.reason = reason
         if session.awaited:
@@ -172,9 +172,19 @@ class Lifecycle:
             self._delivery.outputs.append(Drained(session.id))
         if type(session.event) is Received:
             self._delivery.outputs.append(Deserted(session.id))
-        if reason in _REMEMBERED:
+        if session.traits.remembers_negotiation:
+            self.by_key.pop(session.key, None)
+            self._let_go(session)
+        elif reason in _REMEMBERED:
             self.remember(session.id, reason)
         self.settle(session)
+
+    def _let_go(self, session: Session) -> None:
+        """Requests whose data finds no room any more learn why."""
+        held, session.held = session.held, None
+        for exchange, _ in held or ():
+            if not exchange.ended:
+                self._delivery.answer(exchange, refused(404, "", exchange.extra, poll=False))
 
     def remember(self, id: str, reason: DisconnectReason) -> None:
         """Do not let a late request revive this connection."""
@@ -201,78 +211,6 @@ class Lifecycle:
     def _arm_absence(self, session: Session) -> None:
         threshold = self._settings.disconnect_threshold if session.streams else self._settings.long_poll_delay
         self.timers.arm(session, "disconnect", self._delivery.now + self._settings.disconnect_timeout + threshold)
-
-    # Events, one at a time ----------------------------------------------------------------------
-
-    def receive(self, session: Session, exchange: Exchange, messages: Sequence[str | bytes]) -> None:
-        """Messages for the application, which hears of the connection first if it has not yet."""
-        if session.app is _UNBORN:
-            self.begin(session, session.request)
-        id = session.id
-        said = [Received(id, data, exchange) for data in messages if data != KEEP_ALIVE or not exchange.duplex]
-        if said and session.event is None:
-            session.event = first = said.pop(0)
-            self._delivery.events.append(first)
-        if said:
-            if session.inbox is None:
-                session.inbox = deque(said)
-            else:
-                session.inbox.extend(said)
-            if self.is_full(session):
-                exchange.paused = True
-                self.reactions["inbox_messages"] += 1
-
-    def is_full(self, session: Session) -> bool:
-        """The application is too far behind this client for another message."""
-        return session.inbox is not None and len(session.inbox) >= self._settings.inbox_messages
-
-    def reconnected(self, session: Session, recovered: bool, missed: int | None) -> None:
-        """The application learns of a new transport and of what was lost; two such news in a row become one."""
-        if session.inbox and isinstance(last := session.inbox[-1], Reconnected):
-            session.inbox.pop()
-            recovered = recovered and last.recovered
-            missed = None if missed is None or last.missed is None else missed + last.missed
-            adopted = last.adopted
-        else:
-            adopted = False
-        event = Reconnected(session.id, session.route, session.request, recovered, missed, adopted)
-        self._queue(session, event)
-
-    def _queue(self, session: Session, *events: AppEvent) -> None:
-        for event in events:
-            if session.event is None:
-                session.event = event
-                self._delivery.events.append(event)
-            elif session.inbox is None:
-                session.inbox = deque((event,))
-            else:
-                session.inbox.append(event)
-
-    def completed(self, event: AppEvent) -> Session:
-        """The application has dealt with `event`; the next one follows. Gives the session, dead perhaps."""
-        session = self.sessions.get(event.connection_id)
-        if session is None or session.event is not event:
-            raise LocalProtocolError(f"complete() for {event!r}, which is not in flight")
-        if session.app is not _LIVE and (
-            (session.app is App.STARTING and isinstance(event, Connected | Reconnected))
-            or (session.app is App.ENDING and isinstance(event, Disconnected))
-        ):
-            session.tell(AppInput.COMPLETED)
-        inbox = session.inbox
-        if inbox is None:
-            session.event = None
-        else:
-            session.event = following = inbox.popleft()
-            self._delivery.events.append(following)
-            if not inbox:
-                session.inbox = None  # an empty one costs an idle connection more than a new one costs a busy one
-            exchange = session.exchange
-            if exchange is not None and exchange.paused and len(inbox) <= self._settings.inbox_messages // 2:
-                exchange.paused = False
-                self._delivery.outputs.append(Resume(exchange))
-        if session.link is _GONE:  # else there is no joint rule
-            self.settle(session)
-        return session
 
     # What handing out batches brings up ---------------------------------------------------------
 
@@ -345,6 +283,8 @@ class Lifecycle:
                 self._poll_over(session)
             elif name == "write":
                 self._stuck(session)
+            elif name == "alarm":
+                self._queue(session, Alarm(session.id))
             else:
                 self.renew_groups(session)
         for exchange in self._heartbeat.beat(pulses):
@@ -370,7 +310,9 @@ class Lifecycle:
             exchange.in_flight = 1  # judged again from the next pulse on
 
     def groups_changed(self, session: Session) -> None:
-        """The client needs a new token; the position tells from then on who has it."""
+        """The client needs a new token, where there are any; the position tells from then on who has it."""
+        if not session.traits.position_on_wire:
+            return
         session.groups_version += 1
         session.groups_position = self._topics.advance()
         self.renew_groups(session)

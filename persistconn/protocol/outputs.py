@@ -19,6 +19,7 @@ from .exchange import Exchange
 
 __all__ = [
     "Abandon",
+    "Alarm",
     "AppEvent",
     "Connected",
     "Deserted",
@@ -138,6 +139,10 @@ class Gap(AppEvent, frozen=True, eq=False):
     """A connected reader fell out of the ring and goes on after it (`slow_policy="skip"`)."""
 
     missed: int | None
+
+
+class Alarm(AppEvent, frozen=True, eq=False):
+    """The time that the application has set for a connection has come."""
 
 
 class Disconnected(AppEvent, frozen=True, eq=False):

@@ -7,24 +7,27 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Final
 
 from ..bus.post import Encoded, Payload
-from ..bus.topic import connection, group, named_of
+from ..bus.topic import connection, group
 from ..bus.topics import Topics
 from ..errors import ConfigurationError, LocalProtocolError, RemoteProtocolError
 from ..settings import Settings
 from ..wire.http import Message, Request
 from ..wire.origin import OriginRule
 from ..wire.tokens import Signer, Tokens, new_epoch
+from .admission import ADMITTED, Admission
 from .delivery import Delivery
 from .exchange import Exchange
 from .lifecycle import Lifecycle
 from .outputs import AppEvent, Connected, DisconnectReason, Output, Received, Reconnected, Rejoining, Wait
-from .reception import ADMITTED, Admission, Reception, Route
+from .reception import Reception, Route
 from .session import Link, Session
 from .statistics import EndpointStatistics
+from .terms import Terms
 
 __all__ = ["ServerEndpoint"]
 
 _CLOSED: Final = "The server closed this connection."
+_INTERNAL_ERROR: Final = 1011  # RFC 6455 §7.4.1
 _GONE: Final = Link.GONE
 """Looking up a member of an enum costs as much as making an event, and this one is asked for per message."""
 
@@ -96,6 +99,9 @@ class ServerEndpoint:
             self._delivery,
             self._lifecycle,
         )
+        self._requests = self._reception.classic
+        self.terms = Terms(self._topics, self._delivery, self._lifecycle)
+        """What a layer above agrees with clients."""
 
     # What happened ------------------------------------------------------------------------------
 
@@ -147,10 +153,13 @@ class ServerEndpoint:
             delivery.now = now
         delivery.sent(exchanges)
 
-    def lost(self, exchange: Exchange, now: float) -> None:
-        """The peer of `exchange`, or its socket, is gone. Calling it again does nothing."""
+    def lost(self, exchange: Exchange, now: float, *, graceful: bool = False) -> None:
+        """The peer of `exchange`, or its socket, is gone. Calling it again does nothing.
+
+        `graceful`: it has said goodbye, by a WebSocket Close frame.
+        """
         self._at(now)
-        self._lifecycle.lost(exchange)
+        self._lifecycle.lost(exchange, graceful)
 
     def tick(self, now: float) -> None:
         """The Wait is over. Early or repeated ticks do nothing."""
@@ -178,7 +187,7 @@ class ServerEndpoint:
         if type(event) is Received:
             self._lifecycle.completed(event)
             if not event.exchange.duplex and not hold:
-                self._reception.answer_send(event.exchange, None, error)
+                self._requests.answer_send(event.exchange, None, error)
             return
         session = self._lifecycle.completed(event)
         if isinstance(event, Rejoining):
@@ -190,9 +199,9 @@ class ServerEndpoint:
         elif isinstance(event, Connected | Reconnected):
             refusal = error if isinstance(event, Connected) else None
             self._lifecycle.flush()  # what on_connected sent leaves before the answer to /start
-            self._reception.started(session, refusal)
+            self._requests.started(session, refusal)
             if refusal is not None:
-                self._lifecycle.hang_up(session, DisconnectReason.aborted, _CLOSED)
+                self._lifecycle.hang_up(session, DisconnectReason.aborted, _CLOSED, _INTERNAL_ERROR)
 
     def proceed(self, event: Received, now: float) -> Received | None:
         """The same as `complete`, for a message that went well, by a host that deals with the next one at once.
@@ -218,7 +227,7 @@ class ServerEndpoint:
             self._delivery.now = now
         self._lifecycle.completed(event)
         if not exchange.duplex:
-            self._reception.answer_send(exchange, None, None)
+            self._requests.answer_send(exchange, None, None)
         return None
 
     def reply(self, event: Received, answer: Encoded | RemoteProtocolError, now: float) -> bool:
@@ -231,13 +240,15 @@ class ServerEndpoint:
         self._at(now)
         exchange = event.exchange
         session = exchange.session
+        if session is not None and session.traits.remembers_negotiation:  # nothing is a reply to something there
+            return not isinstance(answer, Encoded) or self.send(session.id, answer, now) is not False
         if not exchange.duplex:
             if self._delivery.has_news:
                 self._lifecycle.flush()  # what was sent before leaves before it
             if isinstance(answer, Encoded):
-                self._reception.answer_send(exchange, answer, None)
+                self._requests.answer_send(exchange, answer, None)
             else:
-                self._reception.answer_send(exchange, None, answer)
+                self._requests.answer_send(exchange, None, answer)
         elif (
             isinstance(answer, Encoded) and not exchange.ended and session is not None and session.exchange is exchange
         ):
@@ -332,7 +343,7 @@ class ServerEndpoint:
         """Shut down: no newcomers, every connection ends with `shutdown`, its client is told to come back."""
         self._at(now)
         self._lifecycle.flush()
-        self._reception.draining = True
+        self._reception.newcomers.draining = True
         for session in list(self._lifecycle.sessions.values()):
             self._lifecycle.hang_up(session, DisconnectReason.shutdown)
 
@@ -364,15 +375,6 @@ class ServerEndpoint:
     def route_of(self, request: Request) -> Route | None:
         """The route that would take `request`; None: it would be answered 404."""
         return self._reception.route_of(request)
-
-    def react(self, limit: str) -> None:
-        """Count in the statistics that a limit was met which somebody outside looks after, by its name."""
-        self._lifecycle.reactions[limit] += 1
-
-    def topics_of(self, connection_id: str) -> tuple[str, ...]:
-        """The topics that a connection was admitted with, by name; none when it is not known."""
-        session = self._lifecycle.sessions.get(connection_id)
-        return () if session is None else named_of(session, session.route)
 
     def is_connected(self, connection_id: str) -> bool:
         """The connection has not ended."""

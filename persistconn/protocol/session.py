@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections import deque
 from enum import Enum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ..bus.topic import Reader, Topic
 from ..errors import LocalProtocolError
 from ..wire.dialect import Traits
+from ..wire.format import RAW_TEXT
 from ..wire.http import Message, Request
 from .outputs import AppEvent, DisconnectReason
+from .replay import Replay
 
 if TYPE_CHECKING:
     from .exchange import Exchange
@@ -118,6 +120,13 @@ class Due:
     """Do not come back (`E`)."""
 
 
+class Held(NamedTuple):
+    """A request that is not answered before there is room for its data."""
+
+    exchange: Exchange
+    data: str | bytes
+
+
 class Session(Reader):
     """A logical connection; outlives its exchanges. It reads its topics from its position on."""
 
@@ -130,23 +139,30 @@ class Session(Reader):
         "event",
         "exchange",
         "farewell",
+        "format",
         "groups_position",
         "groups_version",
+        "held",
         "inbox",
+        "key",
         "link",
         "origin",
         "owes_groups",
         "own",
+        "place",
         "reason",
         "replies",
         "replies_bytes",
         "replies_position",
+        "replay",
         "request",
         "route",
         "starts",
+        "stateful",
         "streams",
         "told",
         "traits",
+        "transport",
         "untold",
         "user",
     )
@@ -196,6 +212,20 @@ class Session(Reader):
         self.starts: list[Exchange] | None = None
         """The `/start` requests that wait until the application knows the connection."""
         self.reason = DisconnectReason.closed
+        # ASP.NET Core only:
+        self.key = b""
+        """Under which it is found by its token."""
+        self.place = ""
+        """What stood between the path of the route and the end of the URL: a hub's name."""
+        self.transport: str | None = None
+        """Its transport, which does not change."""
+        self.stateful = False
+        """The client negotiated stateful reconnect."""
+        self.replay: Replay | None = None
+        """Keeps what the client may not have, once stateful reconnect is on."""
+        self.format = RAW_TEXT
+        self.held: deque[Held] | None = None
+        """Requests whose data finds no room in the inbox."""
 
     def turn(self, what: LinkInput) -> None:
         """Move the link by the table."""

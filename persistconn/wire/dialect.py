@@ -7,9 +7,11 @@ from typing import Final
 
 from .http import Request
 
-__all__ = ["CLASSIC", "CLASSIC_WITHOUT_START", "Traits", "beneath", "classify"]
+__all__ = ["ASPNETCORE", "CLASSIC", "CLASSIC_WITHOUT_START", "USUAL_IN_CLASSIC", "Traits", "beneath", "classify"]
 
 _CLASSIC_PARAMETERS: Final = ("clientProtocol", "connectionToken", "transport")
+USUAL_IN_CLASSIC: Final = tuple([f"{name}=" for name in _CLASSIC_PARAMETERS])
+"""Nearly all queries of classic clients begin with one of these."""
 _CLASSIC_VERBS: Final = frozenset({"ping", "connect", "start", "reconnect", "poll", "send", "abort"})
 
 
@@ -28,6 +30,8 @@ class Traits:
     """A client that missed messages cannot go on."""
     pings: bool
     """WebSocket pings may be sent."""
+    sign_of_life: str | None = None
+    """A WebSocket text that says only that the client is there."""
 
 
 CLASSIC: Final = Traits(
@@ -37,10 +41,20 @@ CLASSIC: Final = Traits(
     position_on_wire=True,
     gap_is_fatal=False,
     pings=True,
+    sign_of_life="{}",  # signalr-async sends them
 )
 """Client protocol 1.4 and later."""
 CLASSIC_WITHOUT_START: Final = replace(CLASSIC, needs_start=False)
 """Client protocol below 1.4."""
+ASPNETCORE: Final = Traits(
+    dialect="aspnetcore",
+    needs_start=False,
+    remembers_negotiation=True,
+    position_on_wire=False,
+    gap_is_fatal=False,
+    pings=False,  # signalrcore takes their payload for a message, and never answers; hubs have their own
+)
+"""ASP.NET Core SignalR, negotiate versions 0 and 1."""
 
 
 def beneath(mount: str, request: Request) -> str | None:
@@ -89,6 +103,8 @@ def _speaks(rest: str, request: Request) -> str | None:
     last = segments[-1] if segments else ""
     if last == "negotiate":
         return "aspnetcore" if request.method == "POST" else "classic"
+    if last == "refresh" and request.method == "POST":
+        return "aspnetcore"
     if last in _CLASSIC_VERBS:
         return "classic"
     return "aspnetcore" if len(segments) <= 1 else None

@@ -130,6 +130,17 @@ class Query(Mapping[str, str]):
         value = self._first.get(name)
         return _decoded(value) if value is not None and ("%" in value or "+" in value) else value
 
+    def find_in_any_case(self, name: str) -> str | None:
+        """The first value of `name` as it is spelled, else of one that differs in case only, or None.
+
+        >>> Query("negotiateversion=1").find_in_any_case("negotiateVersion")
+        '1'
+        """
+        if name not in self._first:
+            lower = name.lower()
+            name = next((other for other in self._first if other.lower() == lower), name)
+        return self.find(name)
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._first)
 
@@ -191,6 +202,21 @@ class Request(msgspec.Struct, eq=False, gc=False):
     """It asks for a WebSocket."""
     user: str | None = None
     """The name of the authenticated user."""
+    dialect: str = "classic"
+    """What its client speaks: `classic` or `aspnetcore`."""
+
+    @property
+    def token(self) -> str | None:
+        """The client's access token: of `Authorization: Bearer`, or `access_token` in the URL, where browsers have to
+        put it for WebSockets and event streams.
+
+        >>> Request("GET", "/chat", "id=1&access_token=t0ken").token
+        't0ken'
+        """
+        scheme, _, credentials = (self.headers.find(b"authorization") or "").strip().partition(" ")
+        if scheme.lower() == "bearer" and credentials:
+            return credentials.strip()
+        return self.query.find_in_any_case("access_token") or None
 
     @property
     def query(self) -> Query:

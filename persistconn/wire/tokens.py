@@ -18,7 +18,7 @@ import msgspec
 
 from ..errors import ConfigurationError
 
-__all__ = ["GroupsToken", "Signer", "Tokens", "new_connection_id", "new_epoch"]
+__all__ = ["GroupsToken", "Signer", "Tokens", "new_aspnetcore_id", "new_connection_id", "new_epoch"]
 
 _TAG: Final = 16  # bytes: 128 bits are beyond guessing, and tokens travel in URLs
 _LENGTH: Final = 4  # bytes before each field
@@ -111,6 +111,15 @@ def new_connection_id(entropy: Callable[[int], bytes]) -> str:
     raw[8] = raw[8] & 0x3F | 0x80
     digits = raw.hex()
     return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+
+
+def new_aspnetcore_id(entropy: Callable[[int], bytes]) -> str:
+    """128 random bits in 22 letters that may stand in a URL as they are: ASP.NET Core clients put them there.
+
+    >>> new_aspnetcore_id(bytes)
+    'AAAAAAAAAAAAAAAAAAAAAA'
+    """
+    return _to_text(entropy(16))
 
 
 _EPOCH_LETTERS: Final = "abcdefghijklmnopqrstuvwxyz234567"

@@ -77,7 +77,7 @@ def test_each_form_is_made_once_and_where_there_is_none_to_make_it_is_the_json()
         made.append(value)
         return b"x"
 
-    payload = Payload.of_forms((1,), {"first": make, "second": lambda value: b"y"}, "[1]".encode())
+    payload = Payload.of_forms((1,), {"first": make, "second": lambda value: b"y"}, b"[1]")
     assert payload.form("first") is payload.form("first")
     assert [payload.form(name) for name in ("first", "second", "third", "raw")] == [b"x", b"y", b"[1]", b"[1]"]
     assert (payload.json, made) == (b"[1]", [(1,)])

@@ -80,7 +80,7 @@ def test_a_topic_is_no_group_and_no_token_speaks_of_it(talk: Talk) -> None:
     talk.to_group("red", "to the group")
     publish(talk, "red", "to the topic")
     assert client.take() == ["to the topic"] and client.groups_token is None
-    assert talk.endpoint.topics_of(client.id) == ("red",) and talk.endpoint.topics_of("nobody") == ()
+    assert talk.endpoint.terms.topics_of(client.id) == ("red",) and talk.endpoint.terms.topics_of("nobody") == ()
     talk.endpoint.leave(client.id, "red", talk.now)
     publish(talk, "red", "still")
     assert client.take() == ["still"]
@@ -272,7 +272,7 @@ def test_who_leaves_while_nothing_of_it_is_dealt_with_deserts_nobody(talk: Talk)
 
 def test_limits_that_others_look_after_are_counted(talk: Talk) -> None:
     for _ in range(2):
-        talk.endpoint.react("max_call_rate")
+        talk.endpoint.terms.react("max_call_rate")
     assert talk.endpoint.statistics().reactions == {"max_call_rate": 2}
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Final
 
 from ..format import Format
 from ..http import Head, Piece, RawHeaders
 
-__all__ = ["STREAM_HEADERS", "Framing", "streaming_head"]
+__all__ = ["STREAM_HEADERS", "Framing", "numbered", "streaming_head"]
 
 STREAM_HEADERS: Final[RawHeaders] = (
     (b"X-Content-Type-Options", b"nosniff"),
@@ -54,3 +55,9 @@ class Framing:
 
     def __repr__(self) -> str:
         return f"<Framing {self.name}>"
+
+
+@lru_cache(maxsize=64)
+def numbered(framing: Framing) -> Framing:
+    """The same, for connections that count what they are sent."""
+    return replace(framing, numbered=True)
