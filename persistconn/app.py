@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .hubs.clients import HubClients, HubGroups, PageT
     from .hubs.filters import Filter
     from .hubs.hub import Hub
+    from .hubs.messagepack_values import Conventions
     from .hubs.mount import MountedHubs
 
 __all__ = ["App", "FromThread"]
@@ -169,6 +170,7 @@ class App:
         user_id: Callable[[Request], str | None] | None = None,
         roles: Callable[[Request], Collection[str]] | None = None,
         javascript: bool = True,
+        messagepack: Conventions | None = None,
         dialects: Iterable[str] | None = None,
     ) -> None:
         """Mount hub classes at `path`; one connection of a client serves all of them.
@@ -177,10 +179,12 @@ class App:
         around every call, the first outermost: `async def f(call: HubCall, proceed) -> object`. `user_id(request)`
         says which user a connection belongs to in `clients.user(…)`, instead of `request.user`; `roles(request)`
         which roles it has, for `@authorize(roles=…)`. The generated script is at `path/hubs` and `path/js`; without
-        `javascript` it says that it has been disabled.
+        `javascript` it says that it has been disabled. `messagepack` says how values are written to ASP.NET Core clients
+        that speak MessagePack: .NET clients expect `hubs.DOTNET`.
 
         Raises ConfigurationError for names that collide and for parameters that cannot be read from JSON.
         """
+        from .hubs.messagepack_values import PYTHON
         from .hubs.mount import mount_hubs
 
         self._hubs[path.rstrip("/")] = mount_hubs(
@@ -190,6 +194,7 @@ class App:
             user_id=user_id,
             roles=roles,
             javascript=javascript,
+            messagepack=PYTHON if messagepack is None else messagepack,
             dialects=dialects,
         )
 
