@@ -226,7 +226,7 @@ async def test_malformed_requests_are_told_so(driver: StreamDriver | None, eager
 
 
 async def test_a_refusal_arrives_although_the_rest_is_not_read(driver: StreamDriver | None) -> None:
-    settings = Settings(max_message_size=1_000)
+    settings = Settings(max_body_size=1_000)
     async with serving(FakeHost(settings), stream_driver=driver) as server, connected(server) as peer:
         await peer.send(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n" + bytes(100_000))
         assert (await peer.response())[0] == 413

@@ -184,7 +184,7 @@ def test_100_continue_is_sent_when_the_body_is_awaited() -> None:
         (400, "bad_request", b"\x16\x03\x01"),
         (400, "bad_request", CHUNKED.replace(b"llo", b"llox")),
         (400, "bad_request", POST.replace(b"5", b"5\r\nContent-Length: 5")),
-        (413, "max_message_size", POST.replace(b"5", b"500000")),
+        (413, "max_body_size", POST.replace(b"5", b"5000000")),
         (413, "max_chunks", CHUNKED.replace(b"2\r\nhe\r\n", b"1\r\nh\r\n" * 1_025)),
         (414, "max_head_size", b"GET /" + b"a" * 70_000),
         (431, "max_head_size", GET[:-2] + b"A: " + b"a" * 70_000),
