@@ -139,9 +139,9 @@ class Host:
         """A WebSocket pong came."""
         self.endpoint.pong(exchange, self.clock())
 
-    def lost(self, exchange: Exchange) -> None:
-        """The peer or its socket is gone."""
-        self.endpoint.lost(exchange, self.clock())
+    def lost(self, exchange: Exchange, *, graceful: bool = False) -> None:
+        """The peer or its socket is gone; `graceful`: it said goodbye, with the close frame of a WebSocket."""
+        self.endpoint.lost(exchange, self.clock(), graceful=graceful)
         self.pump()
 
     def sent(self, exchange: Exchange) -> None:

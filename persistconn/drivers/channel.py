@@ -223,7 +223,7 @@ class Channel(Lifetime):
             else:  # Closed: the peer ended the WebSocket, well or badly
                 self._over()
                 self._unsent = None
-                host.lost(exchange)
+                host.lost(exchange, graceful=event.by_peer)
         if messages:
             self._receive(messages)
 

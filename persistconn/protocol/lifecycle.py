@@ -125,7 +125,7 @@ class Lifecycle:
             self._delivery.displace(session)
             self.released(session)
 
-    def lost(self, exchange: Exchange) -> None:
+    def lost(self, exchange: Exchange, graceful: bool = False) -> None:
         """The peer of `exchange` is gone. What it had not taken stays in the rings."""
         exchange.ended = True
         exchange.closing = ()

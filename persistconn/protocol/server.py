@@ -147,10 +147,11 @@ class ServerEndpoint:
             delivery.now = now
         delivery.sent(exchanges)
 
-    def lost(self, exchange: Exchange, now: float) -> None:
-        """The peer of `exchange`, or its socket, is gone. Calling it again does nothing."""
+    def lost(self, exchange: Exchange, now: float, *, graceful: bool = False) -> None:
+        """The peer of `exchange`, or its socket, is gone; `graceful`: after a goodbye, the close frame of a WebSocket.
+        Calling it again does nothing."""
         self._at(now)
-        self._lifecycle.lost(exchange)
+        self._lifecycle.lost(exchange, graceful)
 
     def tick(self, now: float) -> None:
         """The Wait is over. Early or repeated ticks do nothing."""

@@ -43,6 +43,8 @@ class Closed:
 
     code: int = 1005
     reason: str = ""
+    by_peer: bool = True
+    """It said goodbye; else it broke a rule."""
 
 
 SocketEvent: TypeAlias = str | bytes | Pong | Closed
@@ -308,7 +310,7 @@ class WebSocket:
         """Close it for a broken rule. After 1002 the frames cannot be told apart, so nothing more is read."""
         reason = f"{what} ({rule})."
         self.refused = rule
-        events.append(Closed(code, reason))
+        events.append(Closed(code, reason, by_peer=False))
         self.output += _close_frame(code, reason)
         self._forget_message()
         self.odd = self._midway = True

@@ -18,6 +18,9 @@ from persistconn.wire.http import Chunk, End, Message
 from tests.drivers.fake_host import FakeHost
 from tests.drivers.peer import UPGRADE, Peer, connected, serving
 
+NAMELESS_CLOSE = b"\x88\x80" + bytes(4)
+"""A close frame without a code."""
+
 LARGE = 8 * 1024 * 1024
 """More than the kernel's buffers of both ends hold."""
 
@@ -176,14 +179,28 @@ async def test_messages_behind_the_upgrade_request_wait_for_the_answer(
                 assert await impatient.hear() == "too early"
 
 
-async def test_the_peer_closes_a_websocket(driver: StreamDriver | None) -> None:
+@pytest.mark.parametrize(("said", "answer"), [(1000, 1000), (None, 1000), (1001, 1001), (4321, 4321)])
+async def test_a_peer_that_closes_its_websocket_says_goodbye(
+    driver: StreamDriver | None, said: int | None, answer: int
+) -> None:
     host = FakeHost()
     async with serving(host, stream_driver=driver) as server, connected(server) as peer:
         await peer.upgrade()
-        await peer.send(peer.frame(CloseConnection(1000, "done")))
-        assert (await peer.hear()).code == 1000
+        await peer.send(NAMELESS_CLOSE if said is None else peer.frame(CloseConnection(said)))
+        assert (await peer.hear()).code == answer
+        await host.heard("left", "/ws")
+        assert await peer.rest() == b""
+    assert ("lost", "/ws") not in host.told
+
+
+async def test_a_websocket_of_which_the_peer_closed_its_half_is_lost(driver: StreamDriver | None) -> None:
+    host = FakeHost()
+    async with serving(host, stream_driver=driver) as server, connected(server) as peer:
+        await peer.upgrade()
+        await peer.stream.send_eof()
         await host.heard("lost", "/ws")
         assert await peer.rest() == b""
+    assert ("left", "/ws") not in host.told
 
 
 async def test_the_application_closes_a_websocket(driver: StreamDriver | None) -> None:

@@ -81,8 +81,8 @@ class FakeHost:
         self._tell("sent", exchange.request.path)
         self._ready.append(exchange)
 
-    def lost(self, exchange: Exchange) -> None:
-        self._tell("lost", exchange.request.path)
+    def lost(self, exchange: Exchange, *, graceful: bool = False) -> None:
+        self._tell("left" if graceful else "lost", exchange.request.path)
         self.exchanges.pop(exchange, None)
         self._in_flight.discard(exchange)
         self._waiting.pop(exchange, None)

@@ -211,7 +211,7 @@ def test_a_broken_frame_ends_the_connection_with_1002(said: bytes) -> None:
     socket = WebSocket(GENEROUS)
     [event] = socket.receive(said)
     assert isinstance(event, Closed)
-    assert event.code == 1002
+    assert (event.code, event.by_peer) == (1002, False)
     assert sent_close(socket.data_to_send()) == (1002, event.reason)
     assert socket.closed
 
@@ -230,7 +230,7 @@ def test_a_broken_frame_ends_the_connection_with_1002(said: bytes) -> None:
 def test_bad_utf8_is_refused_with_1007_as_soon_as_it_is_seen(socket: WebSocket, said: bytes) -> None:
     [event] = socket.receive(said)
     assert isinstance(event, Closed)
-    assert event.code == 1007
+    assert (event.code, event.by_peer) == (1007, False)
     assert sent_close(socket.data_to_send()) == (1007, event.reason)
     assert socket.closing
 
@@ -238,7 +238,7 @@ def test_bad_utf8_is_refused_with_1007_as_soon_as_it_is_seen(socket: WebSocket, 
 def test_a_close_frame_with_bad_utf8_is_the_peers_last_frame(socket: WebSocket) -> None:
     [event] = socket.receive(close(1000, b"\xff"))
     assert isinstance(event, Closed)
-    assert event.code == 1007
+    assert (event.code, event.by_peer) == (1007, False)
     assert sent_close(socket.data_to_send()) == (1007, event.reason)
     assert socket.closed
 
@@ -260,7 +260,7 @@ def test_bad_utf8_leaves_the_rest_unread_until_the_peer_closes(socket: WebSocket
 def test_a_message_over_the_limit_is_refused_by_its_header(socket: WebSocket) -> None:
     assert socket.receive(frame(BINARY, b"x" * 65_536)) == [b"x" * 65_536]
     [event] = socket.receive(frame(BINARY, b"x" * 65_537)[:14])
-    assert event == Closed(1009, "The message is larger than 65536 bytes (max_message_size).")
+    assert event == Closed(1009, "The message is larger than 65536 bytes (max_message_size).", by_peer=False)
     assert sent_close(socket.data_to_send()) == (1009, event.reason)
     assert socket.refused == "max_message_size"
     # The peer may be in the middle of it: it can still read why, because we read on.
@@ -284,7 +284,7 @@ def test_fragments_count_together() -> None:
     assert socket.receive(frame(TEXT, b"12345", fin=False) + frame(MORE, b"67890")) == ["1234567890"]
     assert socket.receive(frame(TEXT, b"12345", fin=False)) == []
     [event] = socket.receive(frame(MORE, b"678901", fin=False))
-    assert event == Closed(1009, "The message is larger than 10 bytes (max_message_size).")
+    assert event == Closed(1009, "The message is larger than 10 bytes (max_message_size).", by_peer=False)
 
 
 def test_a_message_has_a_limited_number_of_fragments() -> None:
@@ -292,7 +292,7 @@ def test_a_message_has_a_limited_number_of_fragments() -> None:
     three = frame(TEXT, b"a", fin=False) + frame(MORE, b"b", fin=False) + frame(MORE, b"c")
     assert socket.receive(three + three) == ["abc", "abc"]
     [event] = socket.receive(frame(TEXT, b"", fin=False) + frame(MORE, b"", fin=False) * 3)
-    assert event == Closed(1008, "The message has more than 3 fragments (max_fragments).")
+    assert event == Closed(1008, "The message has more than 3 fragments (max_fragments).", by_peer=False)
     assert socket.refused == "max_fragments"
 
 
@@ -302,7 +302,7 @@ def test_control_frames_are_limited_between_two_messages() -> None:
     assert socket.receive(frame(PONG) * 3 + frame(TEXT, b"x", fin=False) + frame(PING) * 3) == [Pong()] * 3
     socket.data_to_send()
     [event] = socket.receive(frame(PING))
-    assert event == Closed(1008, "More than 3 control frames without a message (max_control_frames).")
+    assert event == Closed(1008, "More than 3 control frames without a message (max_control_frames).", by_peer=False)
     assert sent_close(socket.data_to_send())[0] == 1008
     assert socket.refused == "max_control_frames"
 
