@@ -31,6 +31,7 @@ class Exchange:
         "head",
         "idle",
         "in_flight",
+        "parts",
         "paused",
         "pings",
         "request",
@@ -43,6 +44,9 @@ class Exchange:
         self.context = context
         self.pings = pings
         """The embedder can send a WebSocket ping and will tell of the pong."""
+        self.parts = False
+        """What comes on its WebSocket is wanted as it comes, cut anywhere: see `Http1Server.take_parts`. To be set
+        before the WebSocket is accepted."""
         self.paused = False
         """Read nothing more from it until `Resume`."""
         self.ended = False

@@ -287,12 +287,16 @@ class WebSocket:
                 self._engine_closed(engine, event, events)
                 return
             assert isinstance(event, (TextMessage, BytesMessage))  # whole pings and pongs do not come here
-            if self._message is None:
-                self._message = io.StringIO() if isinstance(event, TextMessage) else io.BytesIO()
-            self._message.write(event.data)
-            if event.message_finished:
-                events.append(self._message.getvalue())
-                self._forget_message()
+            self._take(event, events)
+
+    def _take(self, event: TextMessage | BytesMessage, events: list[SocketEvent]) -> None:
+        """A part of the message has come, perhaps the last."""
+        if self._message is None:
+            self._message = io.StringIO() if isinstance(event, TextMessage) else io.BytesIO()
+        self._message.write(event.data)
+        if event.message_finished:
+            events.append(self._message.getvalue())
+            self._forget_message()
 
     def _engine_closed(self, engine: Connection, event: CloseConnection, events: list[SocketEvent]) -> None:
         code = int(event.code)

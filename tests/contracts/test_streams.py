@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import pytest
 from anyio.streams.stapled import StapledObjectStream
-from wsproto.events import CloseConnection, Ping, Pong
+from wsproto.events import CloseConnection, Ping, Pong, TextMessage
 
 from persistconn import Settings
 from persistconn.drivers.streams import StreamDriver, reset_on_close
@@ -162,6 +162,23 @@ async def test_a_websocket_echoes_whatever_the_bursts(driver: StreamDriver | Non
             await peer.send(frame[at : at + 1])
         assert await peer.hear() == Pong(b"?")
         await host.heard("pong")
+
+
+@pytest.mark.parametrize("eager", [False, True])
+async def test_a_websocket_may_take_what_comes_in_parts(driver: StreamDriver | None, eager: bool) -> None:
+    host = FakeHost(Settings(max_message_size=4), eager=eager)
+    async with serving(host, stream_driver=driver) as server, connected(server) as peer:
+        early = peer.frame(TextMessage("one part", message_finished=False))
+        await peer.send(UPGRADE % b"/parts" + early)
+        assert (await peer.until(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+        assert await peer.hear() == "one part"
+        rest = peer.frame(TextMessage(" and another"))
+        await peer.send(rest[:-5])
+        assert await peer.hear() == " and an"
+        await peer.send(rest[-5:])
+        assert await peer.hear() == "other"
+        await peer.say(b"a whole one")
+        assert await peer.hear() == b"a whole one"
 
 
 @pytest.mark.parametrize("eager", [False, True])

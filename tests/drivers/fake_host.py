@@ -19,7 +19,8 @@ PLAIN = ((b"Content-Type", b"text/plain"),)
 class FakeHost:
     """Paths: /hello /echo /hold /stream /later /big?<bytes> and WebSockets anywhere but /forbidden.
 
-    A WebSocket echoes; "close" makes it end, "ping" makes it ping, "flood <bytes>" makes it send a lot.
+    A WebSocket echoes (on /parts, what comes as it comes); "close" makes it end, "ping" makes it ping,
+    "flood <bytes>" makes it send a lot.
     """
 
     def __init__(self, settings: Settings = Settings(), *, eager: bool = False) -> None:
@@ -157,6 +158,7 @@ class FakeHost:
 
     def _begin(self, request: Request, link: Any, pings: bool) -> Exchange:
         exchange = Exchange(request, link, pings=pings)
+        exchange.parts = request.path == "/parts"
         self.exchanges[exchange] = None
         self._tell("opened", request.path)
         if request.upgrade and request.path != "/forbidden":

@@ -395,6 +395,25 @@ def test_a_websocket_may_be_accepted_only_to_be_closed() -> None:
     assert http.phase is Phase.CLOSING
 
 
+def test_a_websocket_may_take_parts() -> None:
+    http = Http1Server(Settings(max_message_size=4))
+    http.receive(UPGRADE + HELLO[:8])
+    http.send((Head(101),))
+    http.take_parts()
+    assert http.receive(b"") == ["He"]
+    assert http.receive(HELLO[8:] + b"\x88\x80\0\0\0\0") == ["llo", Closed(1005)]
+    assert http.phase is Phase.CLOSED
+
+
+def test_a_websocket_that_was_closed_at_once_takes_no_parts() -> None:
+    http = Http1Server()
+    http.receive(UPGRADE)
+    http.send((Head(101), End()))
+    http.take_parts()
+    assert http.receive(HELLO) == []
+    assert http.phase is Phase.CLOSING
+
+
 def test_a_limit_of_the_websocket_is_named() -> None:
     http = open_websocket(Settings(max_message_size=4))
     [closed] = http.receive(HELLO)
