@@ -89,6 +89,37 @@ def test_a_request_is_only_given_out_whole(data: bytes) -> None:
     assert request(http.receive(data[-1:])).body == b"hello"
 
 
+@pytest.mark.parametrize("long_way", [False, True], ids=["fast", "h11"])
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "PUT"])
+@pytest.mark.parametrize("body", [None, b"", b"hello"])
+@pytest.mark.parametrize(
+    ("status", "framing"),
+    [
+        (200, b"Content-Length: 0\r\n"),
+        (202, b"Content-Length: 0\r\n"),
+        (204, b""),
+        (304, b""),
+        (405, b"Content-Length: 0\r\n"),
+    ],
+)
+def test_any_method_with_or_without_a_body_may_get_an_empty_answer_and_go_on(
+    long_way: bool, method: str, body: bytes | None, status: int, framing: bytes
+) -> None:
+    http = Http1Server()
+    length = "" if body is None else f"Content-Length: {len(body)}\r\n"
+    special = "X:  y \r\n" if long_way else ""  # white space that the fast reader leaves to h11
+    data = f"{method} /hub?id=1 HTTP/1.1\r\nHost: x\r\n{length}{special}\r\n".encode() + (body or b"")
+    with mock.patch.object(http1, "read_head", wraps=http1.read_head) as read_head:
+        for _ in range(2):
+            it = request(http.receive(data))
+            assert (it.method, it.body) == (method, body or b"")
+            start, _, rest = http.send((Head(status), End())).partition(b"\r\n")
+            assert start.startswith(b"HTTP/1.1 %d " % status)
+            assert rest == framing + b"\r\n"
+            assert http.phase is Phase.IDLE
+    assert read_head.called is (long_way or (method == "GET" and body is not None))
+
+
 def test_pipelined_requests_wait_for_their_turn() -> None:
     http = Http1Server()
     assert request(http.receive(GET + POST + GET[:10])).method == "GET"
