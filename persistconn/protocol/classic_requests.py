@@ -23,7 +23,7 @@ from ..wire.classic_answers import (
 )
 from ..wire.http import End, Head, RawHeaders
 from ..wire.tokens import GroupsToken, Tokens, new_connection_id
-from .admission import Admission, Newcomers, refused
+from .admission import ADMITTED, Admission, Newcomers, refused
 from .exchange import Exchange
 from .outputs import DisconnectReason
 from .session import App, Due, Link, Session
