@@ -44,7 +44,10 @@ class AspNetCoreCalls:
     """Serves the calls of one mount."""
 
     def __init__(
-        self, backstage: Backstage, protocols: Sequence[HubProtocol], topics: Callable[[DescribedHub, Any], Sequence[str]]
+        self,
+        backstage: Backstage,
+        protocols: Sequence[HubProtocol],
+        topics: Callable[[DescribedHub, Any], Sequence[str]],
     ) -> None:
         self._backstage = backstage
         self._protocols = protocols

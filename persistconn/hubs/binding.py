@@ -145,9 +145,7 @@ class Signature:
         """So many arguments are right."""
         return self.least <= count and (self.most is None or count <= self.most)
 
-    def bind(
-        self, arguments: Sequence[msgspec.Raw], format: Format = "json", uploads: Sequence[Any] = ()
-    ) -> list[Any]:
+    def bind(self, arguments: Sequence[msgspec.Raw], format: Format = "json", uploads: Sequence[Any] = ()) -> list[Any]:
         """What to call the method with, `uploads` in the places of its streams. BindingError names the parameter.
 
         >>> def pay(self, price: float) -> None: ...

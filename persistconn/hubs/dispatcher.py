@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from functools import lru_cache, partial
 from typing import Any, Final, TypeAlias
 
@@ -76,7 +76,7 @@ class Dispatcher(PersistentConnection):
         protocols: list[HubProtocol] = [JsonProtocol(), MessagePackProtocol(messagepack)]
         self._classic = ClassicCalls(self, self._backstage)
         self._aspnetcore = AspNetCoreCalls(self._backstage, protocols, self._topics)
-        self._forms = {one.name: partial(_written_late, one) for one in protocols}
+        self._forms: dict[str, Callable[[Any], bytes]] = {one.name: partial(_written_late, one) for one in protocols}
         self._members: dict[str, Member] = {}
         self._named = lru_cache(1_024)(self._resolve)
         if any(hub.connect_rules for hub in table.hubs.values()):
@@ -219,7 +219,7 @@ class Dispatcher(PersistentConnection):
 
     def write(self, call: ClientCall) -> Payload:
         """A call of clients, in the formats that they speak; a TypeError belongs to who makes the call."""
-        forms: Mapping[str, Callable[[Any], bytes]] = self._forms
+        forms = self._forms
         if self._aspnetcore.spoken:
             written = {one.name: _frame(one, call) for one in self._aspnetcore.spoken}
             forms = {**forms, **{name: partial(_ready, frame) for name, frame in written.items()}}
