@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import anyio
 import anyio.from_thread
 import anyio.lowlevel
+from msgspec.structs import replace
 
 from .callbacks import call
-from .connection import PersistentConnection, Redirect, Refusal
+from .connection import Identity, PersistentConnection, Redirect, Refusal
 from .errors import ConfigurationError, PersistconnError, RemoteProtocolError
 from .host import Host
 from .page import Body, Page, page_for
@@ -39,7 +40,8 @@ __all__ = ["App", "FromThread"]
 
 _logger = logging.getLogger("persistconn.app")
 
-Authenticate: TypeAlias = Callable[[Request], "Awaitable[str | None] | str | None"]
+Who: TypeAlias = "Identity | str | None"
+Authenticate: TypeAlias = Callable[[Request], "Awaitable[Who] | Who"]
 
 
 class FromThread:
@@ -72,7 +74,8 @@ class App:
 
     `secret_keys` sign and verify tokens: the first signs, all verify. Without them a random key is made, and
     clients cannot come back after a restart. `allowed_origins` lets pages of other origins in (`scheme://host`,
-    `scheme://host:port`, `scheme://host:*`). `authenticate` gives the name of the user who makes a request, or None.
+    `scheme://host:port`, `scheme://host:*`). `authenticate` gives the name of the user who makes a request, or None; or
+    an `Identity`, where that is sure for some time only.
 
     Raises ConfigurationError for whatever cannot work, saying which and why.
 
@@ -284,9 +287,14 @@ class App:
         if route is None:
             return request, ADMITTED
         owner = self._connections[route.path]
+        expires_in: float | None = None
         try:
             if self._authenticate is not None:
-                request = request.with_user(await call(self._authenticate, request))
+                who: Who = await call(self._authenticate, request)
+                if isinstance(who, Identity):
+                    expires_in = who.expires_in
+                    who = who.name
+                request = request.with_user(who)
             if not await call(owner.authorize, request):
                 return request, Admission(status=401 if request.user is None else 403)
             if request.path.rstrip("/").lower().endswith("/negotiate"):
@@ -294,8 +302,11 @@ class App:
                 if admission is not ADMITTED:
                     return request, admission
             if inspect.iscoroutinefunction(owner.subscriptions):
-                return request, Admission(topics=tuple(await owner.subscriptions(request)))
-            admission = self._admission(route, request)
+                admission = Admission(topics=tuple(await owner.subscriptions(request)))
+            else:
+                admission = self._admission(route, request)
+            if expires_in is not None:
+                admission = replace(admission, expires_in=max(0.0, expires_in))
         except BaseException as error:
             if ends_this_task(error):
                 raise

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ..errors import RemoteProtocolError
 from ..settings import Settings
 from ..wire import aspnetcore
-from ..wire.aspnetcore import Attach, Intent, Negotiate, NegotiationError, Send, Stop
+from ..wire.aspnetcore import Attach, Intent, Negotiate, NegotiationError, Refresh, Send, Stop
 from ..wire.aspnetcore_answers import (
     first_poll,
     negotiate_answer,
@@ -80,7 +80,9 @@ class AspNetCoreRequests:
                 if intent.transport == "longPolling" and key in self._lifecycle.last_words:
                     self._last_poll(exchange, key)
                 else:
-                    self._attach(exchange, route, self._known(exchange, route, intent), intent)
+                    session = self._known(exchange, route, intent)
+                    self._lifecycle.expect_expiry(session, admission.expires_in)
+                    self._attach(exchange, route, session, intent)
             elif not self._newcomers.refuses(exchange):
                 session = self._create(exchange, route, intent.name, admission, version=0)[0]
                 self._attach(exchange, route, session, intent)
@@ -89,7 +91,7 @@ class AspNetCoreRequests:
         elif isinstance(intent, Stop):
             self._stop(exchange, self._known(exchange, route, intent))
         else:
-            raise RemoteProtocolError(aspnetcore.UNKNOWN_ID, status=404)
+            self._refresh(exchange, self._known(exchange, route, intent), admission)
 
     # Negotiation (§1) ---------------------------------------------------------------------------
 
@@ -105,7 +107,8 @@ class AspNetCoreRequests:
             return
         session, token = self._create(exchange, route, intent.name, admission, version=intent.version)
         session.stateful = intent.stateful and route.resumable and self._settings.allow_stateful_reconnect
-        body = negotiate_answer(session.id, token, intent.version, stateful=session.stateful)
+        lifetime = None if admission.expires_in is None else int(admission.expires_in)
+        body = negotiate_answer(session.id, token, intent.version, stateful=session.stateful, token_lifetime=lifetime)
         self._delivery.answer(exchange, negotiated(body, extra))
 
     def _create(
@@ -119,6 +122,7 @@ class AspNetCoreRequests:
         session = self._lifecycle.create(id, route.path, request, user, ASPNETCORE, admission.topics)
         session.key = self._key(token)
         session.place = name
+        self._lifecycle.expect_expiry(session, admission.expires_in)
         self._lifecycle.by_key[session.key] = session
         return session, token
 
@@ -126,7 +130,7 @@ class AspNetCoreRequests:
         """Under this it is looked up: how long that takes tells nothing about the token."""
         return blake2b(token.encode("utf-8", "surrogatepass"), key=self._secret, digest_size=16).digest()
 
-    def _known(self, exchange: Exchange, route: Route, intent: Attach | Send | Stop) -> Session:
+    def _known(self, exchange: Exchange, route: Route, intent: Attach | Send | Stop | Refresh) -> Session:
         """The session of a token. RemoteProtocolError: there is none, or not for this user."""
         session = self._lifecycle.by_key.get(self._key(intent.token or ""))
         if session is None or session.route != route.path or session.place != intent.name:
@@ -134,6 +138,14 @@ class AspNetCoreRequests:
         if session.user != (exchange.request.user or ""):
             raise RemoteProtocolError(aspnetcore.USER_CHANGED, status=403)
         return session
+
+    def _refresh(self, exchange: Exchange, session: Session, admission: Admission) -> None:
+        """Newer credentials, for a connection that has the transport it needs (servers after .NET 10)."""
+        if admission.expires_in is None:
+            raise RemoteProtocolError("Credentials do not expire here.", status=404)
+        self._lifecycle.expect_expiry(session, admission.expires_in)
+        body = b'{"tokenLifetimeSeconds":%d}' % admission.expires_in
+        self._delivery.answer(exchange, negotiated(body, exchange.extra))
 
     # Transports (§2.2, §2.4 to §2.6) ------------------------------------------------------------
 

@@ -24,6 +24,7 @@ __all__ = ["Lifecycle"]
 
 _REMEMBERED = (DisconnectReason.closed, DisconnectReason.aborted, DisconnectReason.slow)
 """Ends after which a late request does not revive the connection."""
+_EXPIRED = "The credentials of this connection have expired."
 _LAST_WORDS = 1_000
 """Connections that have ended are remembered for the poll that has to learn of it; the oldest are forgotten."""
 _OURS = (DisconnectReason.shutdown, DisconnectReason.slow)
@@ -79,6 +80,13 @@ class Lifecycle(Telling):
         elif not framing.streaming or self._settings.keep_alive is None:
             self.timers.arm(session, "poll", now + self._settings.connection_timeout)
 
+    def expect_expiry(self, session: Session, seconds: float | None) -> None:
+        """The newest credentials of a connection are good for so long; None: for ever."""
+        if seconds is None:
+            self.timers.disarm(session, "expiry")
+        else:
+            self.timers.arm(session, "expiry", self._delivery.now + seconds)
+
     def released(self, session: Session) -> None:
         """Nobody is on the line any more."""
         self._leave_state(session)
@@ -125,7 +133,7 @@ class Lifecycle(Telling):
         if session.link is Link.GONE:
             return
         if session.traits.remembers_negotiation:
-            if reason in _OURS:
+            if reason in _OURS or farewell == _EXPIRED:
                 session.due |= Due.FAREWELL
             if not session.streams and session.app is not App.UNBORN and reason is not DisconnectReason.closed:
                 self._leave_word(session)
@@ -164,7 +172,7 @@ class Lifecycle(Telling):
 
     def _gone(self, session: Session, how: LinkInput, reason: DisconnectReason) -> None:
         self._leave_state(session)
-        self.timers.disarm(session, "groups", "alarm")
+        self.timers.disarm(session, "groups", "alarm", "expiry")
         session.turn(how)
         session.reason = reason
         if session.awaited:
@@ -285,6 +293,8 @@ class Lifecycle(Telling):
                 self._stuck(session)
             elif name == "alarm":
                 self._queue(session, Alarm(session.id))
+            elif name == "expiry":
+                self.hang_up(session, DisconnectReason.aborted, _EXPIRED)
             else:
                 self.renew_groups(session)
         for exchange in self._heartbeat.beat(pulses):
