@@ -195,7 +195,7 @@ class App:
             roles=roles,
             javascript=javascript,
             messagepack=PYTHON if messagepack is None else messagepack,
-            dialects=dialects,
+            dialects=self._dialects if dialects is None else _names(dialects),
         )
 
     def clients(self, hub: type[Hub[PageT]]) -> HubClients[PageT]:

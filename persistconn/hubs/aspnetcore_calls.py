@@ -167,6 +167,8 @@ class AspNetCoreCalls:
                 text = failures.arguments_wrong(call.target, self._data_error(failures.BINDING))
             case _:
                 text = failures.method_failed(call.target, self._cause(error))
+        if talk.connection.ended and isinstance(error, ConnectionClosed):
+            return None  # which is what it has been told
         self._log(call, error)
         if call.id is None:
             return None

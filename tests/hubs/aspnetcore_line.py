@@ -172,6 +172,11 @@ class Rooms:
         await client.open()
         return client
 
+    async def visitor_at(self, path: str) -> Client:
+        client = Client(self.home, path, JSON)
+        await client.open()
+        return client
+
     async def page(self, *hubs: str) -> Page:
         """A classic client."""
         return await self.home.page(*hubs, path=self.path)
