@@ -67,8 +67,9 @@ class AspNetCoreCalls:
         with talk.cancellable():
             try:
                 answer = None if call.id is None else talk.session.protocol.completion(call.id)  # if it is cancelled
-                with scope:
-                    answer = await self._answer(talk, call, uploads)
+                if not scope.cancel_called:
+                    with scope:
+                        answer = await self._answer(talk, call, uploads)
             finally:
                 talk.close_uploads(call, uploads)
                 if call.is_stream and call.id is not None:
