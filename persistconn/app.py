@@ -305,8 +305,8 @@ class App:
                 admission = Admission(topics=tuple(await owner.subscriptions(request)))
             else:
                 admission = self._admission(route, request)
-            if expires_in is not None:
-                admission = replace(admission, expires_in=max(0.0, expires_in))
+            if self._authenticate is not None:  # who has no more to say about that lifts what was said before
+                admission = replace(admission, expires_in=None if expires_in is None else max(0.0, expires_in))
         except BaseException as error:
             if ends_this_task(error):
                 raise

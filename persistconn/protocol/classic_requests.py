@@ -131,7 +131,8 @@ class ClassicRequests:
         if isinstance(intent, Send):
             self._send(exchange, session, intent, adopted, extra)
         elif isinstance(intent, Attach):
-            self._lifecycle.expect_expiry(session, admission.expires_in)
+            if admission is not ADMITTED:
+                self._lifecycle.expect_expiry(session, admission.expires_in)
             self._attach(exchange, session, intent, adopted, extra)
         else:
             self._start(exchange, session)
