@@ -179,8 +179,8 @@ class App:
         around every call, the first outermost: `async def f(call: HubCall, proceed) -> object`. `user_id(request)`
         says which user a connection belongs to in `clients.user(…)`, instead of `request.user`; `roles(request)`
         which roles it has, for `@authorize(roles=…)`. The generated script is at `path/hubs` and `path/js`; without
-        `javascript` it says that it has been disabled. `messagepack` says how values are written to ASP.NET Core clients
-        that speak MessagePack: .NET clients expect `hubs.DOTNET`.
+        `javascript` it says that it has been disabled. `messagepack` says how values are written to clients that speak
+        MessagePack: those of .NET expect `hubs.DOTNET`.
 
         Raises ConfigurationError for names that collide and for parameters that cannot be read from JSON.
         """
@@ -195,7 +195,7 @@ class App:
             roles=roles,
             javascript=javascript,
             messagepack=PYTHON if messagepack is None else messagepack,
-            dialects=dialects,
+            dialects=self._dialects if dialects is None else _names(dialects),
         )
 
     def clients(self, hub: type[Hub[PageT]]) -> HubClients[PageT]:
