@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import subprocess
 import threading
@@ -85,7 +86,9 @@ class NodeProcess:
     """Clients in Node."""
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen(["node", str(DRIVER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(
+            ["node", str(DRIVER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
         self._answers: dict[int, dict[str, Any]] = {}
         self.errors: list[str] = []
         """What was thrown and nobody caught."""
@@ -150,9 +153,11 @@ class Client:
     of calls that were begun, `["asked", …]`, `["received", data]`, and `["reconnecting", error]`,
     `["reconnected", id]`, `["closed", error]` in its life."""
 
-    def __init__(self, clients: Clients, name: str, url: str, way: Way, *, library: str = NEWEST) -> None:
+    _numbers = itertools.count()
+
+    def __init__(self, clients: Clients, url: str, way: Way, *, library: str = NEWEST) -> None:
         self._clients = clients
-        self.name = name
+        self.name = f"client {next(self._numbers)}"
         self._url = url
         self.way = way
         transport, self.protocol = way
