@@ -146,6 +146,7 @@ def clients_at(request: pytest.FixtureRequest) -> Iterator[Callable[[str], Clien
     if request.param == "node":
         node = request.getfixturevalue("node")
         yield lambda origin: node
+        node.obey("stopAll", {})
         assert node.errors == []
     else:
         visit = request.getfixturevalue("visit")

@@ -126,9 +126,15 @@
                     connection.onreconnected((id) => { client.note("reconnected", id); });
                 }
                 await connection.start();
-                return write(connection.connectionId);
+                return connection.connectionId || null;
             },
             stop: (client) => outcome(client.connection.stop()),
+            // Of all clients that there are.
+            async stopAll() {
+                const all = Object.values(clients).filter((each) => each.connection);
+                await Promise.all(all.map((each) => outcome(each.connection.stop())));
+                for (const name of Object.keys(clients)) { delete clients[name]; }
+            },
             state: (client) => client.connection.state,
 
             // Calls
@@ -187,7 +193,7 @@
                 connection.onreceive = (data) => { client.note("received", data); };
                 connection.onclose = (error) => { client.note("closed", textOf(error)); };
                 await connection.start(library.TransferFormat[about.format]);
-                return write(connection.connectionId);
+                return connection.connectionId || null;
             },
             sendRaw: (client, about) => outcome(client.connection.send(read(about.data))),
 

@@ -140,8 +140,13 @@ class Hall(Hub):
     async def total(self, numbers: AsyncIterator[int]) -> int:
         return sum([number async for number in numbers])
 
-    async def interleave(self, prefix: str, texts: AsyncIterator[str], others: AsyncIterator[str]) -> list[str]:
-        return [prefix, *[text async for text in texts], *[text async for text in others]]
+    async def note_all(self, texts: AsyncIterator[str]) -> None:
+        async for text in texts:
+            await self.note(text)
+        tell("noted", id=self.context.connection_id)
+
+    async def concatenate(self, texts: AsyncIterator[str], between: str, others: AsyncIterator[str]) -> list[str]:
+        return [*[text async for text in texts], between, *[text async for text in others]]
 
     async def doubled(self, numbers: AsyncIterator[int]) -> AsyncIterator[int]:
         async for number in numbers:
