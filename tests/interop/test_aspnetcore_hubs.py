@@ -32,7 +32,7 @@ def way(request: pytest.FixtureRequest) -> Way:
     return way
 
 
-def value(value: Any = "nothing") -> dict[str, Any]:
+def value(value: Any = None) -> dict[str, Any]:
     return {"value": value}
 
 
