@@ -180,7 +180,7 @@ class Connection:
         outlet = self._outlet
         if get_ident() != outlet.thread:
             outlet.complain("connection.send")
-        if type(data) is Payload:
+        if isinstance(data, Encoded):
             return outlet.send_to(self.id, data)
         json = encode(data)
         return outlet.send_to(self.id, Encoded(data, json) if json.isascii() else Payload(data))
