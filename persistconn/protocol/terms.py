@@ -35,8 +35,7 @@ class Terms:
         session = self._alive(connection_id, now)
         if session is None or not session.traits.remembers_negotiation:
             return
-        if self._delivery.has_news:
-            self._lifecycle.flush()  # what was sent before is in the format before
+        self._lifecycle.flush()  # what can leave now is in the format before
         session.format = format
         self._reframe(session)
 
@@ -46,9 +45,13 @@ class Terms:
         return None if session is None or not session.traits.remembers_negotiation else session.format
 
     def resume_with(self, connection_id: str, replay: Replay, now: float) -> None:
-        """From now on the connection outlives its socket, and `replay` says what a new one begins with."""
+        """From now on the connection outlives its socket, and `replay` says what a new one begins with.
+
+        Nothing changes where `is_resumable` is False.
+        """
         session = self._alive(connection_id, now)
-        if session is not None:
+        if session is not None and self.is_resumable(connection_id):
+            self._lifecycle.flush()  # what can leave now has no number
             session.replay = replay
             self._reframe(session)
 
