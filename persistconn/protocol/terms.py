@@ -104,7 +104,11 @@ class Terms:
         exchange = session.exchange
         if exchange is not None and session.transport is not None:
             how = framing(session.transport, session.format)
-            exchange.framing = how if session.replay is None else numbered(how)
+            if session.replay is not None:
+                how = numbered(how)
+            if exchange.framing is not None and exchange.head is exchange.framing.head:
+                exchange.head = how.head  # a poll that waits is answered as all others are
+            exchange.framing = how
 
     def _alive(self, connection_id: str, now: float) -> Session | None:
         if now > self._delivery.now:
