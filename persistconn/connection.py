@@ -215,7 +215,10 @@ class Connection:
     # For layers: a protocol on top of a connection -------------------------------------------------
 
     def speak(self, format: Format) -> None:
-        """From now on this ASP.NET Core connection is sent one form of every payload, as `format` says."""
+        """From now on this ASP.NET Core connection is sent one form of every payload, as `format` says.
+
+        As on .NET that goes for what waits to be written, too.
+        """
         self._outlet.speak(self.id, format)
 
     def subscribe(self, topic: str) -> Nothing:

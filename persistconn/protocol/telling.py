@@ -32,7 +32,7 @@ class Telling:
 
     def settle(self, session: Session) -> None:
         """Apply the joint rules."""
-        raise NotImplementedError
+        ...
 
     # Beginnings ---------------------------------------------------------------------------------
 
