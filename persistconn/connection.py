@@ -82,7 +82,8 @@ class Reply:
     @property
     def has_body(self) -> bool:
         """The client waits for the answer to a request of its own; else it is one more WebSocket message."""
-        return not self._message.exchange.duplex
+        exchange = self._message.exchange
+        return not exchange.duplex and exchange.request.dialect == "classic"  # else it has been answered
 
     def send(self, data: Any) -> Nothing:
         """Answer with `data`: anything msgspec can turn into JSON, or a `Payload`.

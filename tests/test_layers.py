@@ -285,6 +285,21 @@ async def test_a_send_is_answered_while_its_message_is_dealt_with() -> None:
         await parallel.until("ended", "quick")
 
 
+async def test_a_reply_to_a_send_is_one_more_message() -> None:
+    class Replying(Recorder):
+        async def on_received(self, connection: Connection, data: Any) -> None:
+            reply = connection.take_reply()
+            self.note("has body", reply.has_body)
+            await reply.send(data)
+
+    replying = Replying()
+    async with serving(replying) as host:
+        client = await CoreClient(host).start(events=True)
+        assert (await client.ask("POST", body=b"question")).status == 200
+        await replying.until("has body", False)
+        assert (await client.until(2))[1:] == [b"data: question\r\n\r\n"]
+
+
 # Formats ------------------------------------------------------------------------------------------
 
 
