@@ -295,8 +295,9 @@ async def test_a_reply_to_a_send_is_one_more_message() -> None:
     replying = Replying()
     async with serving(replying) as host:
         client = await CoreClient(host).start(events=True)
-        assert (await client.ask("POST", body=b"question")).status == 200
+        line = await client.ask("POST", body=b"question")
         await replying.until("has body", False)
+        assert line.status == 200
         assert (await client.until(2))[1:] == [b"data: question\r\n\r\n"]
 
 
