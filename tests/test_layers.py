@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -18,6 +19,7 @@ from persistconn import (
     Connection,
     DisconnectReason,
     Format,
+    Identity,
     PersistconnError,
     PersistentConnection,
     Request,
@@ -361,6 +363,18 @@ async def test_an_alarm_comes(dialect: str) -> None:
         await alarmed.until("alarm")
         await rest()
         assert alarmed.log.count(("alarm",)) == 1
+
+
+# Credentials --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("seconds", "lifetime"), [(None, None), (math.inf, None), (60.5, 60), (-1, 0)])
+async def test_a_client_learns_how_long_its_credentials_are_good(seconds: float | None, lifetime: int | None) -> None:
+    app = App(secret_keys=KEYS, authenticate=lambda request: Identity("ann", expires_in=seconds))
+    app.add_connection("/echo", Recorder())
+    async with app.running() as host:
+        line = await CoreClient(host).ask("POST", "/negotiate")
+        assert json.loads(line.body).get("tokenLifetimeSeconds") == lifetime
 
 
 # Stateful reconnect -------------------------------------------------------------------------------
