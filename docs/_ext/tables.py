@@ -19,10 +19,7 @@ __all__ = ["TIMER_MEANINGS", "WITHOUT_EFFECT_YET", "Setting", "diagram", "joint_
 
 # Settings ---------------------------------------------------------------------------------------
 
-WITHOUT_EFFECT_YET = (
-    "client_timeout",
-    "handshake_timeout",
-)
+WITHOUT_EFFECT_YET = ("client_timeout",)
 """They belong to the ASP.NET Core dialect."""
 
 

@@ -32,7 +32,6 @@ class Telling:
 
     def settle(self, session: Session) -> None:
         """Apply the joint rules."""
-        raise NotImplementedError
 
     # Beginnings ---------------------------------------------------------------------------------
 
