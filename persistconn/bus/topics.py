@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from ..settings import Settings
 from .intervals import Intervals, overlaps, visible, with_span
-from .post import POST_OVERHEAD, Encoded, Payload, Post
+from .post import POST_OVERHEAD, Encoded, Post
 from .topic import Reader, Topic, connection, groups_of
 
 __all__ = ["LOST_OVERHEAD", "Batch", "TopicStatistics", "Topics"]
@@ -53,6 +53,7 @@ class TopicStatistics:
 class Topics:
     """All topics of a process.
 
+    >>> from persistconn import Payload
     >>> topics = Topics()
     >>> ann = topics.reader("ann")
     >>> topics.subscribe(ann, "news")

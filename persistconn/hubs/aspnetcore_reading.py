@@ -107,6 +107,7 @@ class AspNetCoreReading:
     async def _read(self, talk: Conversation, let_next: Callable[[], None] | None = None) -> None:
         """Carry out what has been said, in order. A call that waits is not waited for: somebody else reads on."""
         outputs, calls = talk.outputs, self._calls
+        waiting: tuple[Coroutine[Any, Any, None], Any] | None = None
         try:
             while outputs:
                 output = outputs.popleft()
@@ -123,12 +124,13 @@ class AspNetCoreReading:
                     step = work.send(None)
                 except StopIteration:
                     continue  # most calls wait for nothing, and cost no task
-                await self._hand_on(talk, let_next, work, step)
-                return
-        except BaseException:
-            self._have_read(talk)
-            raise
-        self._have_read(talk)
+                waiting = (work, step)
+                break
+        finally:
+            if waiting is None:
+                self._have_read(talk)
+        if waiting is not None:
+            await self._hand_on(talk, let_next, *waiting)
 
     async def _hand_on(
         self, talk: Conversation, let_next: Callable[[], None] | None, work: Coroutine[Any, Any, None], step: Any
@@ -152,9 +154,9 @@ class AspNetCoreReading:
                 await self._read(talk)
 
     def _have_read(self, talk: Conversation) -> None:
-        session = talk.session
+        session, armed = talk.session, talk.armed
         session.dispatched(self._backstage.clock())
-        if session.due and (talk.armed is None or session.must_tell):
+        if session.due and (armed is None or min(session.due.values()) < armed):
             self._arm(talk)
         talk.is_read = False
         if talk.next_turn is not None:

@@ -271,11 +271,6 @@ class HubSession:
         return self._replay is not None and self._replay.is_full
 
     @property
-    def must_tell(self) -> bool:
-        """The client waits for an Ack of what it has said."""
-        return self._replay is not None
-
-    @property
     def buffered(self) -> int:
         """Bytes that wait for an Ack."""
         return 0 if self._replay is None else self._replay.buffered

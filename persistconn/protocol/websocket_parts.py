@@ -18,7 +18,7 @@ __all__ = ["PartsSocket"]
 
 
 class PartsSocket(WebSocket):
-    """Gives out parts of messages, text in whole characters; an empty message or fragment is an empty part.
+    """Gives out parts of messages, text in whole characters. Only a whole message that is empty is an empty part.
 
     Nothing of a message is kept, so neither its size nor the number of its fragments has a limit here.
     """
@@ -35,6 +35,7 @@ class PartsSocket(WebSocket):
 
     def _take(self, event: TextMessage | BytesMessage, events: list[SocketEvent]) -> None:
         data = event.data
-        events.append(data if isinstance(data, str) else bytes(data))
+        if data:
+            events.append(data if isinstance(data, str) else bytes(data))
         if event.message_finished:
             self._forget_message()
