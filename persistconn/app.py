@@ -13,13 +13,13 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import anyio
-import anyio.from_thread
 import anyio.lowlevel
 from msgspec.structs import replace
 
 from .callbacks import call
 from .connection import Identity, PersistentConnection, Redirect, Refusal
 from .errors import ConfigurationError, PersistconnError, RemoteProtocolError
+from .from_thread import FromThread
 from .host import Host
 from .page import Body, Page, page_for
 from .protocol.admission import ADMITTED, Admission
@@ -27,10 +27,11 @@ from .protocol.reception import Route
 from .protocol.server import ServerEndpoint
 from .protocol.statistics import EndpointStatistics
 from .settings import Settings
-from .tasks import ends_this_task
+from .tasks import ends_this_task, keep_house
 from .wire.http import Request
 
 if TYPE_CHECKING:
+    from .drivers.asgi import AsgiApplication, Receive, Scope, Send
     from .hubs.clients import HubClients, HubGroups, PageT
     from .hubs.filters import Filter
     from .hubs.hub import Hub
@@ -45,33 +46,8 @@ Who: TypeAlias = "Identity | str | None"
 Authenticate: TypeAlias = Callable[[Request], "Awaitable[Who] | Who"]
 
 
-class FromThread:
-    """Runs things on the app's event loop from a thread that has none."""
-
-    def __init__(self, app: App) -> None:
-        self._app = app
-
-    def run(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Call `function(*args)` on the event loop, await what it gives, and return the result here.
-
-        `app.from_thread.run(echo.broadcast, "hello")` works from any thread while the app is served. Raises
-        PersistconnError when it is not, and on the event loop itself, where waiting would last for ever.
-        """
-        token = self._app._token
-        if token is None:
-            raise PersistconnError("the app is not running; serve it first")
-        if threading.get_ident() == self._app._thread:
-            raise PersistconnError("from_thread.run was called on the event loop: await the function instead")
-
-        async def on_the_loop() -> Any:
-            result = function(*args)
-            return await result if hasattr(result, "__await__") else result
-
-        return anyio.from_thread.run(on_the_loop, token=token)
-
-
 class App:
-    """Connections at their paths, served by `persistconn.serve` or `persistconn serve`.
+    """Connections at their paths, served by `persistconn.serve` or `persistconn serve`; or an ASGI 3 application.
 
     `secret_keys` sign and verify tokens: the first signs, all verify. Without them a random key is made, and
     clients cannot come back after a restart. `allowed_origins` lets pages of other origins in (`scheme://host`,
@@ -115,6 +91,9 @@ class App:
         self._token: anyio.lowlevel.EventLoopToken | None = None
         self._thread: int | None = None
         self._host: Host | None = None
+        self._house: tuple[object, anyio.Event] | None = None
+        """Who runs the app where nobody else does, and whether that has begun."""
+        self._asgi: AsgiApplication | None = None
         self._endpoint()  # so that a wrong setting fails here
 
     def add_connection(
@@ -239,9 +218,72 @@ class App:
             async with host.running():
                 yield host
         finally:
-            self._host = self._token = self._thread = None
-            for connection in self._connections.values():
-                del connection._outlet
+            if self._host is host:
+                self._forget()
+
+    def _forget(self) -> None:
+        self._host = self._token = self._thread = self._house = None
+        for connection in self._connections.values():
+            del connection._outlet
+
+    def here(self) -> Host | None:
+        """The host, when this event loop runs the app; for servers. Raises PersistconnError when another one does."""
+        if self._host is None or self._token is None:
+            return None
+        if self._token != anyio.lowlevel.current_token():
+            if not getattr(self._token.native_token, "is_closed", bool)():
+                raise PersistconnError("the app runs on another event loop: one App serves one loop, make one for each")
+            self._forget()  # that loop was closed while its tasks had not ended
+        return self._host
+
+    async def at_home(self) -> Host:
+        """The host of this event loop. Where nobody runs the app, a task that lasts as long as the loop does.
+
+        Raises PersistconnError when another event loop runs it.
+        """
+        host = self.here()
+        if host is None:
+            if self._house is None:
+                begun = anyio.Event()
+                self._house = (keep_house(self._keep_house, begun), begun)
+            await self._house[1].wait()
+            host = self.here()
+            if host is None:
+                raise PersistconnError("the app could not be started; the log says why")
+        return host
+
+    async def _keep_house(self, begun: anyio.Event) -> None:
+        try:
+            async with self.running():
+                begun.set()
+                await anyio.sleep_forever()
+        finally:
+            begun.set()
+            self._house = None
+
+    @asynccontextmanager
+    async def lifespan(self, parent: object = None) -> AsyncIterator[None]:
+        """Run the app as long as another application lives: `FastAPI(lifespan=app.lifespan)`.
+
+        Frameworks keep lifespan events from what is mounted in them. The app works without; with them its clients are
+        told when the server goes, and `on_disconnected(shutdown)` runs.
+        """
+        async with self.running() as host:
+            yield
+            host.drain()
+            with anyio.move_on_after(self.settings.drain_timeout):
+                await host.drained()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The app as an ASGI 3 application: `uvicorn module:app`, or mounted in another, at any path.
+
+        Without lifespan events the first request starts it, and it lasts as long as the event loop.
+        """
+        if self._asgi is None:
+            from .drivers.asgi import AsgiApplication
+
+            self._asgi = AsgiApplication(self)
+        await self._asgi(scope, receive, send)
 
     def health(self) -> dict[str, object]:
         """Whether the app runs, and how many connections it has."""

@@ -19,7 +19,7 @@ import anyio
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["Parking", "Tasks", "ends_this_task", "open_tasks"]
+__all__ = ["Parking", "Tasks", "ends_this_task", "keep_house", "open_tasks"]
 
 _logger = logging.getLogger("persistconn.tasks")
 
@@ -34,6 +34,12 @@ class Parking(Protocol):
 
     def enter(self) -> None:
         """The same, and where the loop allows it the task goes on before this returns: the caller's last act."""
+
+    def step(self) -> None:
+        """The same for a caller who has more to do: what the task does before it waits again is done when this returns.
+
+        On trio it is woken, no more.
+        """
 
     def wait(self) -> Awaitable[None]:
         """Return when woken."""
@@ -83,6 +89,20 @@ async def open_tasks() -> AsyncIterator[Tasks]:
                 group.cancel_scope.cancel()
         if failure is not None:
             raise failure
+
+
+def keep_house(function: Callable[..., Awaitable[object]], *args: Any) -> object:
+    """Run a task that lasts as long as the event loop: no scope owns it.
+
+    On asyncio who keeps what is given back owns it; on trio it is a system task.
+    """
+    if _runs_trio():
+        import trio
+
+        return trio.lowlevel.spawn_system_task(_logged, function, args)
+    import asyncio
+
+    return asyncio.get_running_loop().create_task(_logged(function, args))
 
 
 def ends_this_task(error: BaseException) -> bool:
@@ -158,7 +178,7 @@ class _AsyncioParking:
         "_woken",
     )
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, running: Callable[[], object]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, running: Callable[[], asyncio.Task[Any] | None]) -> None:
         self._asyncio_future_blocking = False
         self._loop = loop  # a task looks for this in a future without `get_loop`, which would be a call more
         self._running = running
@@ -183,6 +203,25 @@ class _AsyncioParking:
         else:
             self._resume = None
             context.run(resume, self)
+
+    def step(self) -> None:
+        """One task steps inside another, as an eager task of Python 3.12 does: each is the current one in its turn."""
+        current = self._running()
+        if current is None:
+            self.enter()
+            return
+        resume, context = self._resume, self._context
+        if resume is None or context is None:
+            self.wake()
+            return
+        from asyncio import _enter_task, _leave_task
+
+        self._resume = None
+        _leave_task(self._loop, current)
+        try:
+            context.run(resume, self)
+        finally:
+            _enter_task(self._loop, current)
 
     def wait(self) -> Awaitable[None]:
         return self
@@ -263,6 +302,9 @@ class _TrioParking:
             trio.lowlevel.reschedule(task)
 
     def enter(self) -> None:
+        self.wake()
+
+    def step(self) -> None:
         self.wake()
 
     async def wait(self) -> None:

@@ -25,7 +25,7 @@ LAYERS = (
     ("wire",),
     ("bus",),
     ("protocol",),
-    ("connection", "host", "app", "callbacks", "groups", "outlet", "page", "sending", "tasks"),
+    ("connection", "host", "app", "callbacks", "from_thread", "groups", "outlet", "page", "sending", "tasks"),
     ("drivers",),
     ("client", "sync", "publisher"),
     ("hubs",),
@@ -61,7 +61,7 @@ HTTP_MODULES = ("persistconn.protocol.http1", "persistconn.protocol.websocket")
 SEAMS: frozenset[tuple[str, str]] = frozenset(
     ("persistconn.app", f"persistconn.hubs.{room}")
     for room in ("clients", "filters", "hub", "messagepack_values", "mount")
-)
+) | {("persistconn.app", "persistconn.drivers.asgi")}
 """App puts the rooms together, so its methods may import what is listed here, (module, target), though it lies
 above. Nothing else may, and what nobody uses any more is taken off the list."""
 

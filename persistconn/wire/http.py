@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 from urllib.parse import unquote, unquote_to_bytes
 
 import msgspec
@@ -175,6 +175,9 @@ def read_query(text: str) -> Query:
     return _remembered(text)
 
 
+_NO_SCOPE: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
 class Request(msgspec.Struct, eq=False, gc=False):
     """One HTTP request, body included, or the request that asks for a WebSocket.
 
@@ -204,6 +207,19 @@ class Request(msgspec.Struct, eq=False, gc=False):
     """The name of the authenticated user."""
     dialect: str = "classic"
     """What its client speaks: `classic` or `aspnetcore`."""
+    scope: Mapping[str, Any] = _NO_SCOPE
+    """What an ASGI server and what stands in front of us there know of the request: `scope["session"]`,
+    `scope["user"]`. Empty on a server that is no ASGI server. Keep no request in there: it would never be freed."""
+
+    @property
+    def state(self) -> Mapping[str, Any]:
+        """What the lifespan of an ASGI application made for its requests; empty where nothing did.
+
+        >>> Request("GET", "/chat", scope={"state": {"database": "db"}}).state["database"]
+        'db'
+        """
+        state: Mapping[str, Any] = self.scope.get("state", _NO_SCOPE)
+        return state
 
     @property
     def token(self) -> str | None:

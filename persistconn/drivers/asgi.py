@@ -1,0 +1,352 @@
+"""`App` as an ASGI 3 application: the server has the sockets, we have its messages.
+
+The server's own task of a request or WebSocket receives; what leaves is written by a second task, which is there only
+while an answer is not complete at once. On asyncio that task steps inside whoever sends, so that a broadcast wakes
+nobody, until the server makes it wait: what gathers meanwhile leaves as one batch.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+
+import anyio
+
+from ..errors import PersistconnError
+from ..protocol.http1_policy import Refused
+from ..tasks import Parking, open_tasks
+from ..wire.http import Chunk, End, Head
+from .asgi_messages import HttpMessages, WebSocketMessages
+from .asgi_requests import BodyTooSlow, Message, PeerGone, Receive, Scope, Send, read_body, read_request
+
+if TYPE_CHECKING:
+    from ..host import Host
+    from ..protocol.exchange import Exchange
+    from ..settings import Settings
+    from ..wire.http import Piece, Request
+
+__all__ = ["AsgiApplication", "Message", "Receive", "Scope", "Send"]
+
+_logger = logging.getLogger("persistconn.asgi")
+
+_CUT_SHORT: Final = frozenset({1006, 1012})
+"""Close codes without a close frame of the client: the socket broke, or the server is going away."""
+_TEXT: Final = ((b"Content-Type", b"text/plain; charset=utf-8"),)
+
+
+Translate: TypeAlias = "Callable[[Sequence[Piece]], Sequence[Message]]"
+"""The messages for some pieces."""
+
+
+class Application(Protocol):
+    """What is served: `persistconn.App`."""
+
+    settings: Settings
+
+    def running(self) -> AbstractAsyncContextManager[Host]:
+        """Run the application's host until the block is left."""
+        ...
+
+    def here(self) -> Host | None:
+        """The host, when it runs on this event loop."""
+        ...
+
+    async def at_home(self) -> Host:
+        """The host of this event loop, started if need be."""
+        ...
+
+
+class AsgiApplication:
+    """Takes the scopes of an ASGI server. `App.__call__` makes one."""
+
+    def __init__(self, app: Application) -> None:
+        self._app = app
+        self._lines: set[Line] = set()
+        self._emptied = anyio.Event()
+        self._ended = False
+        """The lifespan is over."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one scope. Raises ValueError for a kind of scope that is none of ours, as ASGI wants it."""
+        kind = scope["type"]
+        if kind == "http":
+            await self._http(scope, receive, send)
+        elif kind == "websocket":
+            await self._websocket(scope, receive, send)
+        elif kind == "lifespan":
+            await self._lifespan(receive, send)
+        else:
+            raise ValueError(f"no scope of type {kind!r} is served here: http, websocket and lifespan are")
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        line = HttpLine(receive, send, HttpMessages(head_only=scope["method"] == "HEAD").of)
+        try:
+            request = read_request(scope, await read_body(scope, receive, self._app.settings))
+        except PeerGone:
+            return
+        except Refused as refused:
+            await line.say(refused.status, str(refused))
+        except BodyTooSlow:
+            await line.say(408, "The body did not come in time (body_timeout).")
+        else:
+            await self._serve(line, request)
+
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        message = await receive()
+        if message["type"] == "websocket.connect":
+            translate = WebSocketMessages(scope.get("extensions")).of
+            line = WebSocketLine(receive, send, translate, self._app.settings.max_message_size)
+            await self._serve(line, read_request(scope))
+
+    async def _serve(self, line: Line, request: Request) -> None:
+        if self._ended:
+            await line.say(503, "This server is going away.")
+            return
+        host = self._app.here() or await self._app.at_home()
+        self._lines.add(line)
+        try:
+            await line.run(host, request)
+        finally:
+            self._lines.discard(line)
+            if not self._lines:
+                self._emptied.set()
+
+    # Lifespan -----------------------------------------------------------------------------------
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        self._ended = False
+        try:
+            host = self._app.here()
+            if host is not None:  # somebody else runs the app, and ends it
+                await send({"type": "lifespan.startup.complete"})
+                await receive()
+                await self._drain(host)
+            else:
+                async with self._app.running() as host:
+                    await send({"type": "lifespan.startup.complete"})
+                    await receive()
+                    await self._drain(host)
+        except PersistconnError as error:
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _drain(self, host: Host) -> None:
+        """Every client is told, every callback has run, every answer has been written; or `drain_timeout` is over."""
+        self._ended = True
+        with anyio.move_on_after(self._app.settings.drain_timeout):
+            host.drain()
+            await host.drained()
+            while self._lines:
+                self._emptied = anyio.Event()
+                await self._emptied.wait()
+
+
+class Line:
+    """One exchange on an ASGI server: the host's `Link`."""
+
+    # fmt: off
+    __slots__ = (
+        "_ended", "_farewell", "_host", "_late", "_messages", "_parking", "_receive", "_scope", "_send",
+        "_translate",
+    )
+    # fmt: on
+
+    def __init__(self, receive: Receive, send: Send, translate: Translate) -> None:
+        self._receive = receive
+        self._send = send
+        self._translate = translate
+        self._host: Host
+        self._messages: Sequence[Message] | None = None
+        """What is being written, or will be."""
+        self._parking: Parking | None = None
+        """Where the writing task waits, once there is one."""
+        self._scope: anyio.CancelScope | None = None
+        """Of the task that receives."""
+        self._late = False
+        """Who gave us the messages went on before they were written: `host.sent` is due."""
+        self._ended = False
+        """The last message is among those that were handed out, or nothing more is to be written."""
+        self._farewell: Message | None = None
+        """What ends the exchange where the host has given it up."""
+
+    async def listen(self, exchange: Exchange) -> bool:
+        """Take what the client sends until it goes; True: with a goodbye."""
+        raise NotImplementedError
+
+    def give_up(self) -> Message:
+        """The message that cuts this short."""
+        raise NotImplementedError
+
+    async def say(self, status: int, text: str) -> None:
+        """One sentence as the whole answer."""
+        for message in self._translate((Head(status, _TEXT), Chunk(text.encode()), End())):
+            await self._send(message)
+
+    # What the host asks for (its Link) ----------------------------------------------------------
+
+    def transmit(self, exchange: Exchange, pieces: tuple[Piece, ...]) -> bool:
+        """Write `pieces` now. True: the server has them. False: `host.sent` will follow, or `host.lost`."""
+        if self._ended:
+            return True
+        self._messages = self._translate(pieces)
+        self._ended = type(pieces[-1]) is End
+        if not self._messages:
+            self._messages = None
+            return True
+        if self._parking is not None:
+            self._parking.step()
+            if self._is_written():
+                return True
+        self._late = True
+        return False
+
+    def _is_written(self) -> bool:
+        return self._messages is None
+
+    def abandon(self) -> None:
+        """Cut, without a word to the host: it knows."""
+        self._ended = True
+        self._farewell = self.give_up()
+        self._leave()
+
+    def resume(self) -> None:
+        """The host has room for messages again."""
+
+    def _leave(self) -> None:
+        if self._scope is not None:
+            self._scope.cancel()
+
+    # The life of an exchange --------------------------------------------------------------------
+
+    async def run(self, host: Host, request: Request) -> None:
+        """From the request to the last message."""
+        self._host = host
+        graceful = False
+        exchange: Exchange | None = None
+        try:
+            exchange = host.open_nowait(request, self)
+            if exchange is None:
+                exchange = await host.open(request, self)
+            else:
+                host.pump()
+            if self._ended:
+                await self._write()  # in the server's own task: nearly always the answer is whole
+            else:
+                graceful = await self._converse(exchange)
+        finally:
+            self._ended = True
+            if exchange is not None and not exchange.ended:
+                host.lost(exchange, graceful=graceful)
+
+    async def _converse(self, exchange: Exchange) -> bool:
+        """Receive here, write in a second task."""
+        graceful = False
+        async with open_tasks() as tasks:
+            with anyio.CancelScope() as self._scope:
+                self._parking = tasks.parking()
+                tasks.spawn(self._write_on, exchange, self._parking)
+                graceful = await self.listen(exchange)
+        if self._farewell is not None:
+            with anyio.move_on_after(self._host.settings.close_timeout):
+                await self._farewell_to(exchange, self._farewell)
+        return graceful
+
+    async def _farewell_to(self, exchange: Exchange, message: Message) -> None:
+        self._host.lost(exchange)
+        self._messages = (message,)
+        await self._write()
+
+    async def _write_on(self, exchange: Exchange, parking: Parking) -> None:
+        while True:
+            while self._messages is None:
+                await parking.wait()
+            if not await self._write() or self._ended:
+                self._leave()
+                return
+            if self._late:
+                self._late = False
+                self._host.sent(exchange)
+
+    async def _write(self) -> bool:
+        """Write what there is. False: the client has gone."""
+        try:
+            for message in self._messages or ():
+                await self._send(message)
+        except Exception as error:  # servers do not agree on which; what the client's end looks like is not our fault
+            _logger.debug("a client went while it was written to: %r", error)
+            self._ended = True
+            return False
+        finally:
+            self._messages = None
+        return True
+
+
+class HttpLine(Line):
+    """A request and its answer."""
+
+    __slots__ = ()
+
+    async def listen(self, exchange: Exchange) -> bool:
+        """Wait for the client to go."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        return False
+
+    def give_up(self) -> Message:
+        """The body ends here."""
+        return {"type": "http.response.body", "body": b"", "more_body": False}
+
+
+class WebSocketLine(Line):
+    """A WebSocket, or the answer in its place."""
+
+    __slots__ = ("_limit", "_resumed")
+
+    def __init__(self, receive: Receive, send: Send, translate: Translate, limit: int | None) -> None:
+        super().__init__(receive, send, translate)
+        self._limit = limit
+        self._resumed: anyio.Event | None = None
+
+    async def listen(self, exchange: Exchange) -> bool:
+        """Hand on messages, as long as the host takes them."""
+        host, receive = self._host, self._receive
+        while True:
+            message = await receive()
+            if message["type"] == "websocket.disconnect":
+                return message.get("code", 1005) not in _CUT_SHORT
+            data = message.get("text")
+            if data is None:
+                data = message["bytes"]
+            if self._limit is not None and _is_larger(data, self._limit):
+                self._ended = True
+                self._farewell = _close(1009, f"The message is larger than {self._limit} bytes")
+                return False
+            host.receive(exchange, (data,))
+            host.pump()
+            while exchange.paused:
+                self._resumed = anyio.Event()
+                await self._resumed.wait()
+
+    def resume(self) -> None:
+        """The host has room for messages again."""
+        if self._resumed is not None:
+            self._resumed.set()
+
+    def give_up(self) -> Message:
+        """A client that takes nothing will hardly see it; the server ends the socket."""
+        return _close(1008, "Too slow")
+
+
+def _close(code: int, reason: str) -> Message:
+    return {"type": "websocket.close", "code": code, "reason": reason}
+
+
+def _is_larger(data: str | bytes, limit: int) -> bool:
+    """In bytes, as it was sent."""
+    if isinstance(data, bytes) or data.isascii():
+        return len(data) > limit
+    return len(data) > limit or (4 * len(data) > limit and len(data.encode()) > limit)

@@ -1,0 +1,122 @@
+"""Reads a request from an ASGI scope, and its body from the messages behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any, Final, TypeAlias
+from urllib.parse import unquote_to_bytes
+
+import anyio
+
+from ..protocol.http1_policy import body_limit, too_large
+from ..settings import Settings
+from ..wire.http import Headers, Request
+
+__all__ = ["BodyTooSlow", "Message", "PeerGone", "Receive", "Scope", "Send", "read_body", "read_request", "user_of"]
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+
+_SECURE: Final = frozenset({"https", "wss"})
+
+
+class PeerGone(Exception):
+    """The client went before its request was complete."""
+
+
+class BodyTooSlow(Exception):
+    """The body was not complete within `body_timeout`."""
+
+
+def read_request(scope: Scope, body: bytes = b"") -> Request:
+    """The request of an `http` or `websocket` scope.
+
+    >>> scope = {"type": "http", "method": "GET", "path": "/rt/echo", "root_path": "/rt", "headers": [[b"Host", b"x"]]}
+    >>> read_request(scope).path, read_request({**scope, "path": "/echo"}).path
+    ('/rt/echo', '/rt/echo')
+    """
+    websocket = scope["type"] == "websocket"
+    root, path = read_path(scope)
+    client = scope.get("client")
+    secure = scope.get("scheme") in _SECURE
+    return Request(
+        "GET" if websocket else scope["method"].upper(),
+        path,
+        scope.get("query_string", b"").decode("utf-8", "replace"),
+        Headers(tuple([(bytes(name).lower(), bytes(value)) for name, value in scope.get("headers", ())])),
+        body,
+        client=(str(client[0]), int(client[1] or 0)) if client else None,
+        scheme="https" if secure else "http",
+        root_path=root,
+        upgrade=websocket,
+        user=user_of(scope),
+        scope=scope,
+    )
+
+
+def read_path(scope: Scope) -> tuple[str, str]:
+    """The mount point and the whole path, which begins with it.
+
+    In ASGI `path` holds `root_path`, and most servers and frameworks do so; some take off what they have used
+    (Starlette before 0.33, a server whose proxy has done it).
+    """
+    root: str = scope.get("root_path", "").rstrip("/")
+    path: str = scope["path"]
+    if not root:
+        return root, path
+    raw: bytes | None = scope.get("raw_path")
+    whole = root + path
+    if not (path == root or path.startswith(root + "/")):
+        return root, whole
+    if raw is not None and unquote_to_bytes(raw.partition(b"?")[0]).decode("utf-8", "replace") == whole:
+        return root, whole  # taken off, and what is left looks like the mount point
+    return root, path
+
+
+def user_of(scope: Mapping[str, Any]) -> str | None:
+    """The name of the user that stands in the scope: a text, or what Starlette and Django put there.
+
+    >>> user_of({"user": "ann"}), user_of({})
+    ('ann', None)
+    """
+    user = scope.get("user")
+    if user is None or isinstance(user, str):
+        return user or None
+    if not getattr(user, "is_authenticated", True):
+        return None
+    for attribute in ("username", "display_name"):
+        name = getattr(user, attribute, None)
+        if isinstance(name, str) and name:
+            return name
+    return str(user)
+
+
+async def read_body(scope: Scope, receive: Receive, settings: Settings) -> bytes:
+    """The whole body. Raises Refused when it is too large, BodyTooSlow, and PeerGone."""
+    limit = body_limit(settings)
+    length = next((value for name, value in scope.get("headers", ()) if bytes(name).lower() == b"content-length"), b"")
+    if limit is not None and length.isdigit() and int(length) > limit:
+        raise too_large(settings)
+    if scope["method"] in ("GET", "HEAD"):
+        return await _whole(receive, limit, settings)
+    with anyio.move_on_after(settings.body_timeout):
+        return await _whole(receive, limit, settings)
+    raise BodyTooSlow
+
+
+async def _whole(receive: Receive, limit: int | None, settings: Settings) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise PeerGone
+        part = message.get("body", b"")
+        size += len(part)
+        if limit is not None and size > limit:
+            raise too_large(settings)
+        parts.append(part)
+        if not message.get("more_body", False):
+            return parts[0] if len(parts) == 1 else b"".join(parts)
