@@ -1,0 +1,116 @@
+"""The same application under every ASGI server, at the root and below a prefix, on every transport of both dialects."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from .asgi_hosts import HOSTS, HostProcess, Socket
+
+RS = "\x1e"
+MOUNTS = ["", "/prefix"]
+TELLS = ("uvicorn", "hypercorn")
+"""Servers that give applications the time to end: daphne has no lifespan, and granian kills who has open exchanges."""
+
+
+@pytest.fixture(scope="module", params=HOSTS)
+def asgi_host(request: pytest.FixtureRequest) -> Iterator[HostProcess]:
+    for package in ("starlette", request.param.partition("-")[0]):
+        pytest.importorskip(package, reason=f"{package} is not installed")
+    host = HostProcess(request.param)
+    yield host
+    host.close()
+
+
+@pytest.mark.parametrize("mount", MOUNTS)
+@pytest.mark.parametrize("transport", ["webSockets", "serverSentEvents", "foreverFrame", "longPolling"])
+def test_classic(asgi_host: HostProcess, transport: str, mount: str) -> None:
+    host = asgi_host
+    query, line = host.classic(f"{mount}/echo", transport)
+    if transport == "webSockets":
+        line.say('"Grüße"')
+        line.until(json.dumps("Grüße"))
+        line.say("x" * 20_000)
+        line.until("x" * 20_000)
+        line.say('"all"')
+        line.until('"to all"')
+        line.leave()
+    else:
+        cursor = ""
+        for said, heard in (("%22Gr%C3%BC%C3%9Fe%22", "Grüße"), ("x" * 20_000, "x" * 20_000), ("all", "to all")):
+            status, text = host.post(f"{mount}/echo/send?{query}", f"data={said}".encode())
+            assert status == 200, text
+            if transport == "longPolling":
+                status, text = host.post(f"{mount}/echo/poll?{query}", f"messageId={cursor}".encode())
+                assert (status, json.loads(text)["M"]) == (200, [heard])
+                cursor = json.loads(text)["C"].replace("+", "%2B").replace("|", "%7C")
+            else:
+                line.until(json.dumps(heard))
+    assert host.post(f"{mount}/echo/abort?{query}")[0] == 200
+    line.leave() if transport == "longPolling" else line.goodbye() if transport != "webSockets" else None
+
+
+@pytest.mark.parametrize("mount", MOUNTS)
+@pytest.mark.parametrize("transport", ["webSockets", "serverSentEvents", "longPolling"])
+def test_aspnetcore(asgi_host: HostProcess, transport: str, mount: str) -> None:
+    """A hub: the handshake, a call, a call of the client."""
+    host = asgi_host
+    target, line = host.aspnetcore(f"{mount}/hub", transport)
+
+    def say(message: Any) -> None:
+        text = json.dumps(message) + RS
+        if transport == "webSockets":
+            line.say(text)
+        else:
+            status, answer = host.post(target, text.encode())
+            assert status == 200, answer
+
+    def hear(mark: str) -> str:
+        nonlocal line
+        if transport != "longPolling":
+            return str(line.until(mark))
+        said = ""
+        while mark not in said:
+            status, text = host.get(target)
+            assert status == 200
+            said += text
+        return said
+
+    say({"protocol": "json", "version": 1})
+    if transport == "longPolling":
+        line.until("{}" + RS)
+    else:
+        hear("{}" + RS)
+    say({"type": 1, "invocationId": "1", "target": "add", "arguments": [40, 2]})
+    said = hear('"result":42')
+    assert '"target":"said"' in said and '"somebody adds"' in said
+    if transport == "longPolling":
+        assert host.get(target, method="DELETE")[0] == 202
+    line.leave()
+
+
+def test_who_asks_for_nothing_is_refused(asgi_host: HostProcess) -> None:
+    assert asgi_host.get("/nothing")[0] == 404
+    assert asgi_host.post("/echo/send?transport=longPolling&connectionToken=x", b"data=1")[0] == 400
+    assert Socket(asgi_host.port, "/hub?id=unknown").status in (403, 404)
+    assert asgi_host.get("/ready", method="HEAD") == (200, "")
+
+
+def test_when_the_server_goes_every_client_is_told(asgi_host: HostProcess) -> None:
+    """The last test with this server."""
+    lines: list[Any] = []
+    for mount in MOUNTS:
+        lines += [asgi_host.classic(f"{mount}/echo", transport)[1] for transport in ("webSockets", "serverSentEvents")]
+        lines += [
+            asgi_host.aspnetcore(f"{mount}/echo", transport)[1]
+            for transport in ("webSockets", "serverSentEvents", "longPolling")
+        ]
+    took = asgi_host.terminate()
+    for line in lines:
+        line.goodbye()
+    assert took < 10
+    if asgi_host.name.startswith(TELLS):
+        assert "disconnected shutdown" in asgi_host.log
