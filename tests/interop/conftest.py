@@ -37,11 +37,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.interop)
             if isinstance(item, pytest.Function) and hasattr(item, "callspec"):  # `-n 2 --dist loadgroup`: side by side
-                item.add_marker(
-                    pytest.mark.xdist_group(
-                        str(item.callspec.params.get("backend", item.callspec.params.get("asgi_host")))
-                    )
-                )
+                item.add_marker(pytest.mark.xdist_group(str(item.callspec.params.get("backend"))))
 
 
 @pytest.fixture(scope="package", params=("asyncio", "trio"))

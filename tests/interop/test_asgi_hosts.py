@@ -16,7 +16,7 @@ TELLS = ("uvicorn", "hypercorn")
 """Servers that give applications the time to end: daphne has no lifespan, and granian kills who has open exchanges."""
 
 
-@pytest.fixture(scope="module", params=HOSTS)
+@pytest.fixture(scope="module", params=[pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in HOSTS])
 def asgi_host(request: pytest.FixtureRequest) -> Iterator[HostProcess]:
     for package in ("starlette", request.param.partition("-")[0]):
         pytest.importorskip(package, reason=f"{package} is not installed")
