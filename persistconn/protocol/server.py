@@ -154,10 +154,8 @@ class ServerEndpoint:
         delivery.sent(exchanges)
 
     def lost(self, exchange: Exchange, now: float, *, graceful: bool = False) -> None:
-        """The peer of `exchange`, or its socket, is gone. Calling it again does nothing.
-
-        `graceful`: it has said goodbye, by a WebSocket Close frame.
-        """
+        """The peer of `exchange`, or its socket, is gone; `graceful`: after a goodbye, the close frame of a WebSocket.
+        Calling it again does nothing."""
         self._at(now)
         self._lifecycle.lost(exchange, graceful)
 
