@@ -7,6 +7,9 @@ from persistconn.hubs import Hub, HubError
 
 
 class DoorHub(Hub):
+    async def who_am_i(self) -> str:
+        return self.context.connection_id
+
     async def ring(self, who: str) -> str:
         door = self.clients.client(who)
         try:

@@ -54,7 +54,8 @@ def running(node_modules: Path, *command: str, folder: Path | None = None) -> It
         yield found[0]
         process.terminate()
         logged = process.communicate(timeout=15)[1].splitlines()
-        assert [line for line in logged if " INFO " not in line and "no secret_keys" not in line] == []
+        wrong = [line for line in logged if " INFO " not in line and "no secret_keys" not in line]
+        assert wrong == [], "\n".join(wrong)
         assert process.returncode == 0
     finally:
         process.kill()

@@ -33,8 +33,8 @@ def text_of(page: Page) -> str:
 def test_a_text_comes_token_by_token_and_stops_when_it_is_cancelled(
     visit: Visit, tokens: str, backend: str, transport: str
 ) -> None:
-    ann = visit(f"{tokens}/?transport={transport}", 660, 430)
-    bob = visit(f"{tokens}/", 660, 430)
+    ann = visit(f"{tokens}/?transport={transport}", 660, 380)
+    bob = visit(f"{tokens}/", 660, 380)
     for page in (ann, bob):
         shows(page, "#state", "connected")
         shows(page, "#writers", "nobody writes")
