@@ -179,8 +179,8 @@ class App:
         around every call, the first outermost: `async def f(call: HubCall, proceed) -> object`. `user_id(request)`
         says which user a connection belongs to in `clients.user(…)`, instead of `request.user`; `roles(request)`
         which roles it has, for `@authorize(roles=…)`. The generated script is at `path/hubs` and `path/js`; without
-        `javascript` it says that it has been disabled. `messagepack` says how values are written to ASP.NET Core clients
-        that speak MessagePack: .NET clients expect `hubs.DOTNET`.
+        `javascript` it says that it has been disabled. `messagepack` says how values are written to clients that speak
+        MessagePack: those of .NET expect `hubs.DOTNET`.
 
         Raises ConfigurationError for names that collide and for parameters that cannot be read from JSON.
         """
@@ -195,7 +195,7 @@ class App:
             roles=roles,
             javascript=javascript,
             messagepack=PYTHON if messagepack is None else messagepack,
-            dialects=dialects,
+            dialects=self._dialects if dialects is None else _names(dialects),
         )
 
     def clients(self, hub: type[Hub[PageT]]) -> HubClients[PageT]:
@@ -305,8 +305,8 @@ class App:
                 admission = Admission(topics=tuple(await owner.subscriptions(request)))
             else:
                 admission = self._admission(route, request)
-            if expires_in is not None:
-                admission = replace(admission, expires_in=max(0.0, expires_in))
+            if self._authenticate is not None:  # who has no more to say about that lifts what was said before
+                admission = replace(admission, expires_in=None if expires_in is None else max(0.0, expires_in))
         except BaseException as error:
             if ends_this_task(error):
                 raise

@@ -1,4 +1,4 @@
-"""What serving a call takes on any wire: an instance of the hub, rules, limits, filters, and a thread for plain methods."""
+"""What serving a call takes on any wire: an instance of the hub, rules, limits, filters, threads for plain methods."""
 
 from __future__ import annotations
 

@@ -84,7 +84,9 @@ class Recipients:
     ) -> Coroutine[Any, Any, Any]:
         """See ClientProxy."""
         if self._ask is None:
-            raise PersistconnError(f"{name} was to return a value, and only one client can be asked: client(id), caller")
+            raise PersistconnError(
+                f"{name} was to return a value, and only one client can be asked: client(id), caller"
+            )
         return self._ask(name, arguments, returns, timeout)
 
     def __getattr__(self, name: str) -> Callable[..., Nothing]:

@@ -16,6 +16,7 @@ from .names import HubShape, MethodShape, camel_case, spellings
 __all__ = ["DescribedHub", "DescribedMethod", "HubTable", "MethodNotFound"]
 
 _OF_EVERY_HUB: Final = frozenset(dir(Hub))
+_TAKEN_PATHS: Final = frozenset("abort connect hubs js negotiate ping poll reconnect refresh send start".split())
 
 
 class MethodNotFound(LookupError):
@@ -158,6 +159,15 @@ class HubTable:
             self.hubs[described.name.lower()] = described
         if not self.hubs:
             raise ConfigurationError("add_hubs needs at least one hub class")
+
+    def check_paths(self, path: str) -> None:
+        """For clients that ask for a hub by its path: raises ConfigurationError if something else is there."""
+        for hub in self.hubs.values():
+            if hub.name.lower() in _TAKEN_PATHS:
+                raise ConfigurationError(
+                    f"the hub {hub.name!r} would be asked for at {path}/{hub.name}, where something else is: give it "
+                    "another name with @hub_name, or mount it for classic clients only"
+                )
 
     def find(self, name: str) -> DescribedHub:
         """The hub of this name, in any case. RemoteProtocolError (status 500, as over there) if there is none."""

@@ -208,7 +208,7 @@ class Client:
 
     def stop(self) -> None:
         """Stop it, until it says that this is done."""
-        assert self._do("stop") == {"value": "nothing"}
+        assert self._do("stop") == {"value": None}
 
     @property
     def state(self) -> str:
@@ -217,7 +217,7 @@ class Client:
     # Calls
 
     def call(self, method: str, *values: Any) -> Any:
-        """What became of a call: `{"value"}` ("nothing" where there is none) or `{"error"}`."""
+        """What became of a call: `{"value"}` or `{"error"}`."""
         return self._do("call", method=method, values=values)
 
     def begin(self, name: str, method: str, *values: Any) -> None:
@@ -229,7 +229,7 @@ class Client:
 
     def send(self, method: str, *values: Any) -> None:
         """Call, and want no answer."""
-        assert self._do("send", method=method, values=values) == {"value": "nothing"}
+        assert self._do("send", method=method, values=values) == {"value": None}
 
     def send_each(self, method: str, values: list[Any]) -> None:
         """One call for each value, none of them answered; nobody waits until they have left."""
@@ -240,7 +240,7 @@ class Client:
         assert self._do("callEach", method=method, before=before, values=values, atOnce=at_once) == []
 
     def send_raw(self, data: str | bytes) -> None:
-        assert self._do("sendRaw", data=data) == {"value": "nothing"}
+        assert self._do("sendRaw", data=data) == {"value": None}
 
     # Streams
 

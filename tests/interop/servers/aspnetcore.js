@@ -5,8 +5,8 @@
 })(typeof self === "undefined" ? this : self, function () {
     // Values travel as JSON; what that has not is tagged. Python's side of this is `aspnetcore_clients.py`.
     function write(value) {
-        if (value === undefined) { return "nothing"; }
-        if (value === null || typeof value !== "object") { return value; }
+        if (value === undefined || value === null) { return null; } // Python has but one of them
+        if (typeof value !== "object") { return value; }
         if (value instanceof Date) { return { $date: value.toISOString() }; }
         if (value instanceof ArrayBuffer) { return write(new Uint8Array(value)); }
         if (value instanceof Uint8Array) {
