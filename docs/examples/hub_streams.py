@@ -23,10 +23,11 @@ class ScaleHub(Hub):
 
     async def record(self, scale: str, weights: AsyncIterator[float]) -> float:
         """From the client: what it sends, as long as it likes. The result comes when we return."""
-        kept = self.weighed[scale] = []
+        total = 0.0
         async for weight in weights:
-            kept.append(weight)
-        return sum(kept)
+            self.weighed.setdefault(scale, []).append(weight)
+            total += weight
+        return total
 
     async def smooth(self, weights: AsyncIterator[float], window: int) -> AsyncIterator[float]:
         """Both."""

@@ -1,4 +1,4 @@
-"""The examples of the documentation for clients of ASP.NET Core SignalR: their pages in a browser, their scripts in Node."""
+"""The examples for clients of ASP.NET Core SignalR: their pages in a real browser, their scripts in Node."""
 
 from __future__ import annotations
 
