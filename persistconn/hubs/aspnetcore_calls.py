@@ -229,6 +229,7 @@ async def _drop_report(value: Any) -> None:
 
 
 async def send(connection: Connection, payload: Payload) -> None:
+    """Send something to a client that may have gone."""
     try:
         await connection.send(payload)
     except ConnectionClosed:

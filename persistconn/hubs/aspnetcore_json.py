@@ -64,8 +64,15 @@ class JsonProtocol:
 
     __slots__ = ()
 
-    name: Final[Literal["json"]] = "json"
-    format: Final[Literal["text"]] = "text"
+    @property
+    def name(self) -> Literal["json"]:
+        """What the handshake calls it."""
+        return "json"
+
+    @property
+    def format(self) -> Literal["text"]:
+        """What a transport has to carry."""
+        return "text"
 
     # Reading ------------------------------------------------------------------------------------
 

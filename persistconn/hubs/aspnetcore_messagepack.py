@@ -103,11 +103,18 @@ class MessagePackProtocol:
 
     __slots__ = ("_conventions",)
 
-    name: Final[Literal["messagepack"]] = "messagepack"
-    format: Final[Literal["binary"]] = "binary"
-
     def __init__(self, conventions: Conventions = PYTHON) -> None:
         self._conventions = conventions
+
+    @property
+    def name(self) -> Literal["messagepack"]:
+        """What the handshake calls it."""
+        return "messagepack"
+
+    @property
+    def format(self) -> Literal["binary"]:
+        """What a transport has to carry."""
+        return "binary"
 
     # Reading ------------------------------------------------------------------------------------
 

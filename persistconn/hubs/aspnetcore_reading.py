@@ -62,7 +62,11 @@ class AspNetCoreReading:
 
     async def receive(self, talk: Conversation, data: bytes | str) -> None:
         """More of what the client says."""
+        socket = talk.sockets
         await talk.take_turn()
+        if socket != talk.sockets:  # it will be said again
+            talk.pass_turn()
+            return
         talk.outputs += talk.session.receive(data, self._backstage.clock())
         await self._read(talk, talk.connection.let_next)
 
@@ -171,7 +175,7 @@ class AspNetCoreReading:
             self.spoken.append(protocol)
         talk.connection.speak(self._formats[protocol.name, talk.connection.transport != "longPolling"])
         if agreed.resumable:
-            replay = Resumption(talk.session, self._backstage.clock, partial(self._arm, talk))
+            replay = Resumption(talk, self._backstage.clock, partial(self._arm, talk))
             talk.connection.resume_with(replay)
 
     async def _begin(self, talk: Conversation) -> None:

@@ -51,6 +51,7 @@ class Conversation(Member):
         "outputs",
         "reason",
         "session",
+        "sockets",
         "streams",
         "uploads",
     )
@@ -76,6 +77,8 @@ class Conversation(Member):
         self.uploads: dict[str, Upload] = {}
         self.streams: dict[str, anyio.CancelScope] = {}
         self.awaited: dict[str, Awaited] = {}
+        self.sockets = 1
+        """How many have carried it: what the one before said may not be mixed with what this one says."""
         self.armed: float | None = None
         """When the next alarm comes."""
         self.reason: DisconnectReason | None = None
@@ -152,10 +155,11 @@ class Place:
 class Resumption:
     """Stateful reconnect as the core asks for it: a `persistconn.Replay` made of the session."""
 
-    __slots__ = ("_arm", "_clock", "_session")
+    __slots__ = ("_arm", "_clock", "_session", "_talk")
 
-    def __init__(self, session: HubSession, clock: Callable[[], float], arm: Callable[[], Any]) -> None:
-        self._session = session
+    def __init__(self, talk: Conversation, clock: Callable[[], float], arm: Callable[[], Any]) -> None:
+        self._talk = talk
+        self._session = talk.session
         self._clock = clock
         self._arm = arm
 
@@ -170,6 +174,7 @@ class Resumption:
 
     def lost(self) -> None:
         """The same."""
+        self._talk.sockets += 1
         self._session.ended(graceful=False)
 
     def resume(self) -> tuple[bytes, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -143,10 +144,11 @@ def test_calls_reach_those_they_are_for(aspnetcore_server: ServerProcess, client
         client.start(token=user)
         client.id = client.call("whoAmI")["value"][0]
     heard: dict[str, list[str]] = {name: [] for name in listeners}
+    numbers = itertools.count()
 
     def says(to: str, who: Any, names: str, *, outside: bool = True) -> None:
         """Ann says it, then the program from outside any hub; `names` are those who hear that."""
-        text = f"to {to} {who}, that is {names or 'nobody'}"
+        text = f"{next(numbers)}: to {to} {who}, that is {names or 'nobody'}"
         assert ann.call("say", to, who, f"{text}, says Ann") == value()
         for name in names.split():
             heard[name].append(f"{text}, says Ann")

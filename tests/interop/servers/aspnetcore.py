@@ -123,6 +123,11 @@ class Hall(Hub):
         for number in range(upto):
             yield number
 
+    async def count_after(self, gate: str, upto: int) -> AsyncIterator[int]:
+        await self.wait_for(gate, "")
+        for number in range(upto):
+            yield number
+
     async def begin_to_count(self, name: str) -> AsyncIterator[int]:
         """Goes on until somebody cancels it."""
         try:
