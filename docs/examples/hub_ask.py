@@ -13,7 +13,7 @@ class DoorHub(Hub):
     async def ring(self, who: str) -> str:
         door = self.clients.client(who)
         try:
-            opens = await door.invoke("ring", self.context.connection_id, returns=bool, timeout=5)
+            opens: bool = await door.invoke("ring", self.context.connection_id, returns=bool, timeout=5)
         except TimeoutError:
             return "nobody answers"
         except HubError as error:  # its function failed, there is none, or what it gave is no bool
