@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import math
 import secrets
 import threading
 import time
@@ -292,7 +293,7 @@ class App:
             if self._authenticate is not None:
                 who: Who = await call(self._authenticate, request)
                 if isinstance(who, Identity):
-                    expires_in = who.expires_in
+                    expires_in = None if who.expires_in == math.inf else who.expires_in
                     who = who.name
                 request = request.with_user(who)
             if not await call(owner.authorize, request):

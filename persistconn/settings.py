@@ -47,7 +47,7 @@ class Settings:
     client_timeout: float = 30.0
     """An ASP.NET Core client that sends nothing for this long is disconnected."""
     handshake_timeout: float = 15.0
-    """How long an ASP.NET Core client may take for its handshake."""
+    """How long an ASP.NET Core client may take from negotiating to its transport, and then for its handshake."""
     groups_token_lifetime: float | None = None
     """How long a groups token is good for; None means 10 × `disconnect_timeout`."""
     write_deadline: float = 10.0

@@ -235,7 +235,7 @@ class Topics:
 
     # Writing ------------------------------------------------------------------------------------
 
-    def publish(self, name: str, payload: Payload, now: float, exclude: Collection[str] = ()) -> Post | None:
+    def publish(self, name: str, payload: Encoded, now: float, exclude: Collection[str] = ()) -> Post | None:
         """Give `payload` the next position. None when nobody reads `name`: then nobody ever will."""
         topic = self._topics.get(name)
         if topic is None or not topic.readers:

@@ -6,7 +6,7 @@ Sections (§) are those of the ASP.NET Core hub protocol.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -33,6 +33,10 @@ _logger = logging.getLogger("persistconn.hubs")
 _NULL: Final = {"text": Raw(b"null"), "binary": Raw(b"\xc0")}
 
 
+_MOST_SPELLINGS: Final = 1_024
+"""What strangers call must not fill the memory."""
+
+
 class _Refused(Exception):
     """A call that is not begun; the text is for the caller."""
 
@@ -46,9 +50,24 @@ class AspNetCoreCalls:
     async def serve(self, talk: Conversation, call: Invocation, place: Place) -> None:
         """A call without streams, in the place that it has."""
         try:
-            answer = await self._answer(talk, call, [], place.give_back)
+            hub, connection, protocol = talk.hub, talk.connection, talk.session.protocol
+            method = hub.plain.get((call.target, len(call.arguments))) if self._backstage.is_plain else None
+            if method is None:
+                answer = await self._answer(talk, call, (), place.give_back)
+            else:  # nothing stands between the caller and the method
+                try:
+                    arguments = method.signature.bind(call.arguments, talk.spoken)
+                    instance = hub.hub()
+                    instance._scene = CallScene(self._backstage.stages[hub], connection, None, place.give_back)
+                    result = await method.function(instance, *arguments)
+                    answer = None if call.id is None else protocol.completion(call.id, result=result)
+                except BaseException as error:
+                    answer = await self._went_wrong(talk, call, error)
             if answer is not None:
-                await send(talk.connection, Payload.of_frame(answer))
+                try:
+                    await connection.send(Payload.of_frame(answer))
+                except ConnectionClosed:
+                    pass  # nobody is there to read it
         finally:
             place.give_back()
 
@@ -79,25 +98,29 @@ class AspNetCoreCalls:
                 await send(talk.connection, Payload.of_frame(answer))
 
     async def _answer(
-        self, talk: Conversation, call: Invocation, uploads: list[Upload], asking: Callable[[], None] = lambda: None
+        self, talk: Conversation, call: Invocation, uploads: Sequence[Upload], asking: Callable[[], None] = lambda: None
     ) -> bytes | None:
         """Run a call: the completion, if the caller wants one."""
         protocol = talk.session.protocol
         try:
             result = await self._run(talk, call, uploads, asking)
             return None if call.id is None else protocol.completion(call.id, result=result)
-        except Exception as error:
+        except BaseException as error:
+            return await self._went_wrong(talk, call, error)
+
+    async def _went_wrong(self, talk: Conversation, call: Invocation, error: BaseException) -> bytes | None:
+        """The completion of a call that failed, if the caller wants one; what cancels this task goes on."""
+        if isinstance(error, Exception):
             return self._failed(talk, call, error)
-        except BaseException as error:  # cancelled: by us, or something that the method awaited
-            scope = talk.streams.get(call.id or "")
-            if not talk.connection.ended and (scope is None or not scope.cancel_called):
-                answer = self._failed(talk, call, error)
-                if answer is not None:
-                    await send(talk.connection, Payload.of_frame(answer))
-            raise
+        scope = talk.streams.get(call.id or "")  # cancelled: by us, or something that the method awaited
+        if not talk.connection.ended and (scope is None or not scope.cancel_called):
+            answer = self._failed(talk, call, error)
+            if answer is not None:
+                await send(talk.connection, Payload.of_frame(answer))
+        raise error
 
     async def _run(
-        self, talk: Conversation, call: Invocation, uploads: list[Upload], asking: Callable[[], None]
+        self, talk: Conversation, call: Invocation, uploads: Sequence[Upload], asking: Callable[[], None]
     ) -> Any:
         backstage, connection = self._backstage, talk.connection
         backstage.check(call.arguments, connection, talk)
@@ -105,6 +128,8 @@ class AspNetCoreCalls:
         await backstage.authorize(talk.hub, method, connection.request)
         arguments = self._bind(method, call, uploads, talk.session.protocol)
         scene = CallScene(backstage.stages[talk.hub], connection, None, asking)
+        if method.is_plain and len(talk.hub.plain) < _MOST_SPELLINGS:
+            talk.hub.plain[call.target, len(call.arguments)] = method
         result = await backstage.run(talk.hub, method, arguments, scene, _drop_report)
         if not method.is_stream:
             return result
@@ -125,7 +150,7 @@ class AspNetCoreCalls:
         raise _Refused(failures.arguments_wrong(call.target, self._data_error(failures.wrong_count(given, expected))))
 
     def _bind(
-        self, method: DescribedMethod, call: Invocation, uploads: list[Upload], protocol: HubProtocol
+        self, method: DescribedMethod, call: Invocation, uploads: Sequence[Upload], protocol: HubProtocol
     ) -> list[Any]:
         if method.is_stream and not call.is_stream:
             raise _Refused(failures.only_a_stream(call.target))
@@ -228,7 +253,7 @@ async def _drop_report(value: Any) -> None:
     """This wire has no message for progress."""
 
 
-async def send(connection: Connection, payload: Payload) -> None:
+async def send(connection: Connection, payload: Any) -> None:
     """Send something to a client that may have gone."""
     try:
         await connection.send(payload)

@@ -16,7 +16,7 @@ from persistconn import Connection, Format, Payload, PersistconnError, Request
 from . import failures
 from .aspnetcore_calls import AspNetCoreCalls, send
 from .backstage import Backstage, shown
-from .conversation import Conversation, Resumption
+from .conversation import Conversation, Place, Resumption
 from .described import DescribedHub
 from .hub import HubError
 from .messages import Cancel, Completion, HubProtocol, Invocation, StreamItem
@@ -60,10 +60,17 @@ class AspNetCoreReading:
         self._arm(talk)
         return talk
 
-    async def receive(self, talk: Conversation, data: bytes | str) -> None:
+    def receive(self, talk: Conversation, data: bytes | str) -> Coroutine[Any, Any, None]:
         """More of what the client says."""
+        if talk.is_read:
+            return self._receive_later(talk, data)
+        talk.is_read = True
+        talk.outputs += talk.session.receive(data, self._backstage.clock())
+        return self._read(talk, talk.connection.let_next)
+
+    async def _receive_later(self, talk: Conversation, data: bytes | str) -> None:
         socket = talk.sockets
-        await talk.take_turn()
+        await talk.wait_for_turn()
         if socket != talk.sockets:  # it will be said again
             talk.pass_turn()
             return
@@ -99,34 +106,45 @@ class AspNetCoreReading:
 
     async def _read(self, talk: Conversation, let_next: Callable[[], None] | None = None) -> None:
         """Carry out what has been said, in order. A call that waits is not waited for: somebody else reads on."""
-        handed_on = False
+        outputs, calls = talk.outputs, self._calls
+        try:
+            while outputs:
+                output = outputs.popleft()
+                if type(output) is not Invocation:
+                    await self._carry_out(talk, output)
+                    continue
+                if output.is_stream or output.stream_ids:
+                    calls.start_apart(talk, output)
+                    continue
+                if not talk.free:
+                    await talk.wait_for_place()
+                work = calls.serve(talk, output, Place(talk))
+                try:
+                    step = work.send(None)
+                except StopIteration:
+                    continue  # most calls wait for nothing, and cost no task
+                await self._hand_on(talk, let_next, work, step)
+                return
+        except BaseException:
+            self._have_read(talk)
+            raise
+        self._have_read(talk)
 
-        def hand_on() -> None:
-            nonlocal handed_on
-            handed_on = True
-            talk.enter()
+    async def _hand_on(
+        self, talk: Conversation, let_next: Callable[[], None] | None, work: Coroutine[Any, Any, None], step: Any
+    ) -> None:
+        """A call waits for something: it goes on here, and whatever comes behind it elsewhere."""
+        talk.enter()
+        try:
             if talk.outputs:
                 talk.connection.start_soon(self._read_apart, talk)
             else:
                 self._have_read(talk)
             if let_next is not None:
                 let_next()
-
-        try:
-            while talk.outputs and not handed_on:
-                output = talk.outputs.popleft()
-                if type(output) is not Invocation:
-                    await self._carry_out(talk, output)
-                elif output.is_stream or output.stream_ids:
-                    self._calls.start_apart(talk, output)
-                else:
-                    place = await talk.take_place()
-                    await _at_first_wait(self._calls.serve(talk, output, place), hand_on)
+            await _go_on(work, step)
         finally:
-            if handed_on:
-                talk.leave()
-            else:
-                self._have_read(talk)
+            talk.leave()
 
     async def _read_apart(self, talk: Conversation) -> None:
         if not talk.connection.ended:
@@ -134,9 +152,13 @@ class AspNetCoreReading:
                 await self._read(talk)
 
     def _have_read(self, talk: Conversation) -> None:
-        talk.session.dispatched(self._backstage.clock())
-        self._arm(talk)
-        talk.pass_turn()
+        session = talk.session
+        session.dispatched(self._backstage.clock())
+        if session.due and (talk.armed is None or session.must_tell):
+            self._arm(talk)
+        talk.is_read = False
+        if talk.next_turn is not None:
+            talk.pass_turn()
 
     async def _carry_out(self, talk: Conversation, output: Output) -> None:
         connection = talk.connection
@@ -171,6 +193,7 @@ class AspNetCoreReading:
 
     def _agree(self, talk: Conversation, agreed: Agreed) -> None:
         protocol = agreed.protocol
+        talk.spoken = protocol.name
         if protocol not in self.spoken:
             self.spoken.append(protocol)
         talk.connection.speak(self._formats[protocol.name, talk.connection.transport != "longPolling"])
@@ -224,11 +247,9 @@ def _refuse_to_ask() -> None:
 
 
 @types.coroutine
-def _at_first_wait(work: Coroutine[Any, Any, None], tell: Callable[[], None]) -> Generator[Any, Any, None]:
-    """Do some work; `tell` when it waits for something for the first time. Most never does, and costs no task."""
+def _go_on(work: Coroutine[Any, Any, None], step: Any) -> Generator[Any, Any, None]:
+    """Go on with some work that waits for something for the first time: `step` is what it waits for."""
     try:
-        step = work.send(None)
-        tell()
         while True:
             try:
                 value = yield step

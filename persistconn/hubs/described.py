@@ -26,11 +26,18 @@ class MethodNotFound(LookupError):
 class DescribedMethod:
     """One method that clients may call."""
 
-    # fmt: off
     __slots__ = (
-        "attribute", "function", "is_async", "is_stream", "name", "rules", "script_name", "signature", "spellings",
+        "attribute",
+        "function",
+        "is_async",
+        "is_plain",
+        "is_stream",
+        "name",
+        "rules",
+        "script_name",
+        "signature",
+        "spellings",
     )
-    # fmt: on
 
     def __init__(self, hub: type[Hub[Any]], attribute: str, function: Callable[..., Any]) -> None:
         self.attribute = attribute
@@ -45,12 +52,17 @@ class DescribedMethod:
         overridden = [vars(one)[attribute] for one in hub.__mro__ if attribute in vars(one)]
         self.rules: Sequence[Rule] = [rule for method in overridden for rule in rules_of(method)]
         """Its own, and those of the methods that it overrides."""
+        signature = self.signature
+        self.is_plain = self.is_async and not (
+            self.rules or self.is_stream or signature.uploads or signature.progress or signature.most is None
+        )
+        """It takes some arguments and gives a value, and whoever may connect may call it."""
 
 
 class DescribedHub:
     """A hub class, ready to be called."""
 
-    __slots__ = ("calls_rules", "connect_rules", "hub", "methods", "name", "overrides", "script_name")
+    __slots__ = ("calls_rules", "connect_rules", "hub", "methods", "name", "overrides", "plain", "script_name")
 
     def __init__(self, hub: type[Hub[Any]]) -> None:
         self.hub = hub
@@ -64,6 +76,8 @@ class DescribedHub:
         self.calls_rules = rules
         self.methods: dict[str, list[DescribedMethod]] = {}
         """By spelling, in lower case."""
+        self.plain: dict[tuple[str, int], DescribedMethod] = {}
+        """Plain methods that have been called, by name as the caller spelt it and number of arguments."""
         for attribute, function in _callable_methods(hub):
             self._add(attribute, function)
         moments = ("on_connected", "on_reconnected", "on_disconnected", "on_rejoining_groups")

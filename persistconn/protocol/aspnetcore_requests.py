@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ..errors import RemoteProtocolError
 from ..settings import Settings
@@ -25,19 +25,23 @@ from ..wire.aspnetcore_answers import (
     stopped,
 )
 from ..wire.dialect import ASPNETCORE
+from ..wire.http import Request
 from ..wire.tokens import new_aspnetcore_id
 from ..wire.transports.aspnetcore import framing
 from ..wire.transports.framing import numbered
 from .admission import Admission, Newcomers
 from .admission import refused as not_admitted
 from .exchange import Exchange
-from .outputs import DisconnectReason
+from .outputs import DisconnectReason, Received
 from .session import App, Held, LinkInput, Session
 
 if TYPE_CHECKING:
     from .reception import Route
 
 __all__ = ["AspNetCoreRequests"]
+
+_BEFORE_TRANSPORT: Final = 16_384
+"""Bytes that a client may send in several requests before its transport comes."""
 
 
 class AspNetCoreRequests:
@@ -76,10 +80,7 @@ class AspNetCoreRequests:
             self._lifecycle.flush()  # what was sent before may leave on what is displaced now, or end the connection
         if isinstance(intent, Attach):
             if intent.token is not None:
-                key = self._key(intent.token)
-                if intent.transport == "longPolling" and key in self._lifecycle.last_words:
-                    self._last_poll(exchange, key)
-                else:
+                if intent.transport != "longPolling" or not self._last_poll(exchange, route, intent):
                     session = self._known(exchange, route, intent)
                     self._lifecycle.expect_expiry(session, admission.expires_in)
                     self._attach(exchange, route, session, intent)
@@ -106,6 +107,7 @@ class AspNetCoreRequests:
             self._delivery.answer(exchange, negotiated(body, extra))
             return
         session, token = self._create(exchange, route, intent.name, admission, version=intent.version)
+        session.request = Request("POST", route.path)  # nothing of what a stranger sent is kept
         session.stateful = intent.stateful and route.resumable and self._settings.allow_stateful_reconnect
         lifetime = None if admission.expires_in is None else int(admission.expires_in)
         body = negotiate_answer(session.id, token, intent.version, stateful=session.stateful, token_lifetime=lifetime)
@@ -186,14 +188,13 @@ class AspNetCoreRequests:
             self._delivery.displace(session)
         self._lifecycle.attach(session, exchange, framing("longPolling", session.format), exchange.extra)
 
-    def _last_poll(self, exchange: Exchange, key: bytes) -> None:
-        """A connection has ended: its client gets what it was told last, and then that it is over (§2.6)."""
-        rest = self._lifecycle.last_words.pop(key)
-        if rest is None:
-            self._delivery.answer(exchange, over(exchange.extra))
-        else:
-            self._lifecycle.last_words[key] = None
-            self._delivery.answer(exchange, polled(rest, exchange.extra))
+    def _last_poll(self, exchange: Exchange, route: Route, intent: Attach) -> bool:
+        """If a connection has ended: its client gets what it was told last, and then that it is over (§2.6)."""
+        whose = (route.path, intent.name, exchange.request.user or "")
+        rest = self._lifecycle.last_words.take(self._key(intent.token or ""), whose, self._delivery.now)
+        if rest is not None:
+            self._delivery.answer(exchange, polled(rest, exchange.extra) if rest else over(exchange.extra))
+        return rest is not None
 
     # Sends and stops (§2.3, §2.7) ---------------------------------------------------------------
 
@@ -202,6 +203,8 @@ class AspNetCoreRequests:
             raise RemoteProtocolError(aspnetcore.NO_POST_ON_WEBSOCKETS, status=405)
         exchange.session = session
         data = _text(intent.data) if session.format.name == "raw" and not session.format.binary else intent.data
+        if session.app is App.UNBORN and not self._may_send_already(session, intent.data):
+            raise RemoteProtocolError("Let a transport come before you send this much.", status=429)
         if session.held is None and not self._lifecycle.is_full(session):
             if data:
                 self._lifecycle.receive(session, exchange, (data,))
@@ -215,6 +218,11 @@ class AspNetCoreRequests:
             text = f"More than {most} requests wait until there is room for their data (inbox_messages)."
             raise RemoteProtocolError(text, status=429)
         held.append(Held(exchange, data))
+
+    def _may_send_already(self, session: Session, data: bytes) -> bool:
+        """No transport has come yet, and some clients send their handshake before; others might send anything."""
+        size = sum(len(event.data) for event in session.inbox or () if isinstance(event, Received))
+        return not session.inbox or size + len(data) <= _BEFORE_TRANSPORT
 
     def _stop(self, exchange: Exchange, session: Session) -> None:
         if session.transport != "longPolling":

@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from ..bus.post import Payload, Post
+from ..bus.post import Encoded, Post
 from ..bus.topic import Topic
 from ..bus.topics import Batch, Topics
 from ..errors import LocalProtocolError
@@ -61,7 +61,7 @@ class Delivery:
 
     # What there is to say -----------------------------------------------------------------------
 
-    def publish(self, name: str, payload: Payload, exclude: Collection[str] = ()) -> int:
+    def publish(self, name: str, payload: Encoded, exclude: Collection[str] = ()) -> int:
         """Post to a topic; it leaves with the next flush. Gives its position."""
         self._topics.publish(name, payload, self.now, exclude)
         return self._topics.head
@@ -190,7 +190,8 @@ class Delivery:
             return ()
         exchange.head = None
         assert exchange.framing is not None
-        return (head, *exchange.framing.opening, *exchange.first)
+        first, exchange.first = exchange.first, ()
+        return (head, *exchange.framing.opening, *first)
 
     def _transmit(self, exchange: Exchange, pieces: tuple[Piece, ...]) -> None:
         exchange.idle = False
@@ -247,6 +248,10 @@ class Delivery:
             pieces: tuple[Piece, ...]
             if framing.format is None:
                 pieces = (framing.frame(plain_envelope(self._opening, head, payloads)),)
+            elif len(posts) == 1:
+                payload, name = posts[0].payload, framing.format.name
+                form = payload.json if payload.forms is None and name != "raw" else payload.form(name)
+                pieces = (framing.frame(form),)
             else:
                 pieces = tuple(units(framing, [post.payload for post in posts]))
             if not framing.streaming:
@@ -317,6 +322,7 @@ class Delivery:
         """One envelope is the whole answer to a poll: nobody is on the line after it."""
         exchange.head = None
         exchange.ended = True
+        exchange.unrepeated = session.traits.remembers_negotiation
         session.exchange = None
         released.append(session)
 
@@ -363,6 +369,7 @@ class Delivery:
                 exchange.head = None
                 pieces += empty_poll(exchange.extra)
                 self._answered(session, exchange, after.released)
+                exchange.unrepeated = False
         if session.replies and batch.position >= session.replies_position:
             pieces += session.replies
             session.replies = None

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Final
 
-from ..bus.post import Encoded, Payload
+from ..bus.post import Encoded
 from ..bus.topic import connection, group
 from ..bus.topics import Topics
 from ..errors import ConfigurationError, LocalProtocolError, RemoteProtocolError
@@ -284,7 +284,7 @@ class ServerEndpoint:
             self._delivery.look_at(session)
         return False
 
-    def publish(self, topic: str, payload: Payload, now: float, *, exclude: Collection[str] = ()) -> int:
+    def publish(self, topic: str, payload: Encoded, now: float, *, exclude: Collection[str] = ()) -> int:
         """Post to a topic (`bus.topic.everyone`, `group`), except to the ids in `exclude`. Gives its position."""
         self._at(now)
         return self._delivery.publish(topic, payload, exclude)

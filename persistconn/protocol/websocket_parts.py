@@ -18,7 +18,7 @@ __all__ = ["PartsSocket"]
 
 
 class PartsSocket(WebSocket):
-    """Gives out parts of messages: text in whole characters, and never an empty one.
+    """Gives out parts of messages, text in whole characters; an empty message or fragment is an empty part.
 
     Nothing of a message is kept, so neither its size nor the number of its fragments has a limit here.
     """
@@ -28,10 +28,6 @@ class PartsSocket(WebSocket):
     def __init__(self, settings: Settings, clock: Callable[[], float] | None = None) -> None:
         super().__init__(settings, clock)
         self._limit = inf
-
-    def receive(self, data: bytes) -> list[SocketEvent]:
-        """The parts, pongs and perhaps the close that are in these bytes."""
-        return list(filter(None, super().receive(data)))
 
     def _data_allowed(self, size: int, events: list[SocketEvent]) -> bool:
         self._controls = 0
