@@ -6,6 +6,8 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
+import pytest
+
 from persistconn import App
 from persistconn.hubs import Hub
 
@@ -26,7 +28,9 @@ class Desk(Hub):
     async def forever(self) -> AsyncIterator[int]:
         try:
             yield 0
-            await gate("never")
+            await gate("next")
+            yield 1
+            LOG.append("asked for more")
         finally:
             LOG.append("stopped")
 
@@ -50,6 +54,21 @@ async def test_pings_cancellations_and_uploads_pass_a_call_that_waits() -> None:
         assert LOG == ["stopped"]
         open_gate("wait")
         assert await client.hear() == [("result", "4", "over"), ("result", "5", "over")]
+
+
+@pytest.mark.parametrize("first", ["it goes", "the item comes"])
+async def test_a_reader_that_goes_while_an_item_comes_is_no_error(first: str, caplog: pytest.LogCaptureFixture) -> None:
+    async with open_house(Desk) as rooms:
+        client = await rooms.client()
+        client.say(client.call("Forever", id="1", is_stream=True))
+        assert await client.hear() == [("item", "1", 0)]
+        if first == "it goes":
+            client.cut()
+        open_gate("next")
+        client.cut()
+        await settle()
+        assert LOG == ["stopped"]
+    assert [record.getMessage() for record in caplog.records if record.name == "persistconn.hubs"] == []
 
 
 async def test_nobody_answers_for_another() -> None:
