@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from .rings import Report
+
+if TYPE_CHECKING:
+    from .links import Line
 
 __all__ = ["Arrival", "Attachment", "Broken", "Phase", "Story", "Token"]
 
@@ -64,14 +68,20 @@ class Story:
         "arrivals",
         "attached_line",
         "attachments",
+        "committed",
         "detached_at",
+        "dialect",
         "ending",
         "expected",
+        "final",
         "groups",
         "has_lost",
         "has_rejoined",
         "id",
+        "is_deaf",
+        "is_stateful",
         "lately",
+        "must_end",
         "owed",
         "phase",
         "reports",
@@ -107,6 +117,19 @@ class Story:
         self.arrivals: list[Arrival] = []
         self.ending = False
         """The client or the application has asked for its end."""
+
+        # Of ASP.NET Core only:
+        self.dialect = "classic"
+        self.is_deaf = False
+        """It reads nothing before its handshake."""
+        self.is_stateful = False
+        """Stateful reconnect is on: it outlives its socket."""
+        self.must_end = False
+        """Its client has gone for good, and the server knows."""
+        self.final: int | None = None
+        """How much of `expected` there was when the application ended it; the client has to get that."""
+        self.committed: dict[int, Line] = {}
+        """Publications that were the answer to a poll, and on which line."""
 
     @property
     def is_known(self) -> bool:
