@@ -11,6 +11,7 @@ from .dial import (
     Talk,
     Wire,
     aiosignalr,
+    aspnetcore,
     classic,
     classic_http,
     classic_stream,
@@ -36,10 +37,13 @@ _SOCKETIO = {
     **_everywhere(socketio, '42["ROOM","', '"]'),
     "echo": Wire(socketio, '421["echo","', '"]'),  # with an acknowledgement, the answer
 }
-_AIOSIGNALR = {
-    **_everywhere(aiosignalr, '{"type":1,"target":"ROOM","arguments":["', '"]}\x1e'),
-    "echo": Wire(aiosignalr, '{"type":1,"invocationId":"1","target":"echo","arguments":["', '"]}\x1e'),
-}
+
+
+def _aspnetcore(dial: Dial) -> Mapping[str, Wire]:
+    return {
+        **_everywhere(dial, '{"type":1,"target":"ROOM","arguments":["', '"]}\x1e'),
+        "echo": Wire(dial, '{"type":1,"invocationId":"1","target":"echo","arguments":["', '"]}\x1e'),
+    }
 
 
 _HUBS = {
@@ -68,6 +72,7 @@ def _ours(loop: str) -> Iterable[Contender]:
     stream = {"broadcast": Wire(classic_stream, '"', '"', trigger=classic)}
     yield Contender(f"persistconn-{loop}", ("ours", loop), _CLASSIC, needs=needs, extra=loop)
     yield Contender(f"persistconn-hubs-{loop}", ("ours", loop), _HUBS, needs=needs, extra=loop)
+    yield Contender(f"persistconn-aspnetcore-{loop}", ("ours", loop), _aspnetcore(aspnetcore), needs=needs, extra=loop)
     yield Contender(f"persistconn-sse-{loop}", ("ours", loop), stream, needs=needs, extra=loop)
     yield Contender(f"persistconn-longpolling-{loop}", ("ours", loop), {}, classic_http, needs=needs, extra=loop)
 
@@ -88,7 +93,7 @@ CONTENDERS = (
     _peer("hypercorn-uvloop", "hypercorn"),
     _peer("granian", "granian"),
     _peer("socketio-uvicorn", "socketio", wires=_SOCKETIO, needs="socketio uvicorn websockets httptools"),
-    _peer("aiosignalr-uvloop", "aiosignalr", wires=_AIOSIGNALR, needs="aiosignalr aiohttp"),
+    _peer("aiosignalr-uvloop", "aiosignalr", wires=_aspnetcore(aiosignalr), needs="aiosignalr aiohttp"),
     Contender(
         "engineio-polling-uvicorn",
         ("engineio",),

@@ -18,6 +18,7 @@ __all__ = [
     "Talk",
     "Wire",
     "aiosignalr",
+    "aspnetcore",
     "attend",
     "classic",
     "classic_http",
@@ -151,11 +152,11 @@ def socketio(port: int, room: str, asking: Asking) -> socket.socket:
     return sock
 
 
-def aiosignalr(port: int, room: str, asking: Asking) -> socket.socket:
-    """An ASP.NET Core SignalR connection: negotiate, WebSocket, handshake."""
+def aspnetcore(port: int, room: str, asking: Asking, path: str = "/hubs") -> socket.socket:
+    """An ASP.NET Core SignalR connection to a hub: negotiate, WebSocket, handshake."""
     group = room.partition("/")[2]
-    answer = json.loads(asking("POST", "/hub/negotiate?negotiateVersion=1"))
-    sock, rest = _upgraded(port, f"/hub?id={answer['connectionToken']}")
+    answer = json.loads(asking("POST", f"{path}/negotiate?negotiateVersion=1"))
+    sock, rest = _upgraded(port, f"{path}?id={answer['connectionToken']}")
     sock.sendall(_frame(b'{"protocol":"json","version":1}\x1e'))
     while b"{}\x1e" not in rest:
         rest += _some(sock)
@@ -164,6 +165,11 @@ def aiosignalr(port: int, room: str, asking: Asking) -> socket.socket:
         while b'"result":true' not in rest:
             rest += _some(sock)
     return sock
+
+
+def aiosignalr(port: int, room: str, asking: Asking) -> socket.socket:
+    """The same, to the other one that speaks this protocol."""
+    return aspnetcore(port, room, asking, "/hub")
 
 
 def attend(sockets: Sequence[socket.socket], seconds: float) -> None:

@@ -77,6 +77,7 @@ def _lines() -> Iterator[Line]:
         yield from _broadcasts(loop, f"persistconn-{loop}")
         yield from _echoes(loop, f"persistconn-{loop}")
         yield from _hubs(loop, f"persistconn-{loop}", f"persistconn-hubs-{loop}")
+        yield from _aspnetcore(loop, f"persistconn-hubs-{loop}", f"persistconn-aspnetcore-{loop}")
         yield from _resources(loop, f"persistconn-{loop}")
         yield from _requests(loop, f"persistconn-longpolling-{loop}")
 
@@ -106,6 +107,16 @@ def _hubs(loop: str, ours: str, hubs: str) -> Iterator[Line]:
         yield Line(f"{scenario}, {loop}, a hub's to ours", Point(scenario, hubs), 1.6, Point(scenario, ours))
     scenario = "broadcast to 1,000"
     yield Line(f"{scenario}, {loop}, a hub's to ours", Point(scenario, hubs), 1.05, Point(scenario, ours))
+
+
+def _aspnetcore(loop: str, classic: str, hubs: str) -> Iterator[Line]:
+    scenario = "broadcast to 1,000"
+    mine = Point(scenario, hubs)
+    yield Line(f"{scenario}, {loop}, a hub's to ASP.NET Core clients to classic", mine, 1.1, Point(scenario, classic))
+    for scenario in ECHOES:
+        for peer in ("aiosignalr-uvloop", "socketio-uvicorn"):
+            text = f"{scenario}, {loop}, a call from an ASP.NET Core client cheaper than {peer}"
+            yield Line(text, Point(scenario, hubs), to=Point(scenario, peer), cheaper=3)
 
 
 def _echoes(loop: str, ours: str) -> Iterator[Line]:

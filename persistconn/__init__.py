@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .connection import Connection as Connection
     from .connection import Group as Group
     from .connection import Groups as Groups
+    from .connection import Identity as Identity
     from .connection import PersistentConnection as PersistentConnection
     from .connection import Redirect as Redirect
     from .connection import Refusal as Refusal
@@ -44,6 +45,7 @@ _HOMES = {
     "Format": "wire.format",
     "Group": "connection",
     "Groups": "connection",
+    "Identity": "connection",
     "LocalProtocolError": "errors",
     "Payload": "bus.post",
     "PersistconnError": "errors",
@@ -68,6 +70,7 @@ __all__ = [
     "Format",
     "Group",
     "Groups",
+    "Identity",
     "LocalProtocolError",
     "Payload",
     "PersistconnError",

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import anyio
 import anyio.from_thread
 import anyio.lowlevel
+from msgspec.structs import replace
 
 from .callbacks import call
-from .connection import PersistentConnection, Redirect, Refusal
+from .connection import Identity, PersistentConnection, Redirect, Refusal
 from .errors import ConfigurationError, PersistconnError, RemoteProtocolError
 from .host import Host
 from .page import Body, Page, page_for
@@ -32,13 +33,15 @@ if TYPE_CHECKING:
     from .hubs.clients import HubClients, HubGroups, PageT
     from .hubs.filters import Filter
     from .hubs.hub import Hub
+    from .hubs.messagepack_values import Conventions
     from .hubs.mount import MountedHubs
 
 __all__ = ["App", "FromThread"]
 
 _logger = logging.getLogger("persistconn.app")
 
-Authenticate: TypeAlias = Callable[[Request], "Awaitable[str | None] | str | None"]
+Who: TypeAlias = "Identity | str | None"
+Authenticate: TypeAlias = Callable[[Request], "Awaitable[Who] | Who"]
 
 
 class FromThread:
@@ -71,7 +74,8 @@ class App:
 
     `secret_keys` sign and verify tokens: the first signs, all verify. Without them a random key is made, and
     clients cannot come back after a restart. `allowed_origins` lets pages of other origins in (`scheme://host`,
-    `scheme://host:port`, `scheme://host:*`). `authenticate` gives the name of the user who makes a request, or None.
+    `scheme://host:port`, `scheme://host:*`). `authenticate` gives the name of the user who makes a request, or None; or
+    an `Identity`, where that is sure for some time only.
 
     Raises ConfigurationError for whatever cannot work, saying which and why.
 
@@ -166,6 +170,7 @@ class App:
         user_id: Callable[[Request], str | None] | None = None,
         roles: Callable[[Request], Collection[str]] | None = None,
         javascript: bool = True,
+        messagepack: Conventions | None = None,
         dialects: Iterable[str] | None = None,
     ) -> None:
         """Mount hub classes at `path`; one connection of a client serves all of them.
@@ -174,10 +179,12 @@ class App:
         around every call, the first outermost: `async def f(call: HubCall, proceed) -> object`. `user_id(request)`
         says which user a connection belongs to in `clients.user(…)`, instead of `request.user`; `roles(request)`
         which roles it has, for `@authorize(roles=…)`. The generated script is at `path/hubs` and `path/js`; without
-        `javascript` it says that it has been disabled.
+        `javascript` it says that it has been disabled. `messagepack` says how values are written to ASP.NET Core clients
+        that speak MessagePack: .NET clients expect `hubs.DOTNET`.
 
         Raises ConfigurationError for names that collide and for parameters that cannot be read from JSON.
         """
+        from .hubs.messagepack_values import PYTHON
         from .hubs.mount import mount_hubs
 
         self._hubs[path.rstrip("/")] = mount_hubs(
@@ -187,6 +194,7 @@ class App:
             user_id=user_id,
             roles=roles,
             javascript=javascript,
+            messagepack=PYTHON if messagepack is None else messagepack,
             dialects=dialects,
         )
 
@@ -279,9 +287,14 @@ class App:
         if route is None:
             return request, ADMITTED
         owner = self._connections[route.path]
+        expires_in: float | None = None
         try:
             if self._authenticate is not None:
-                request = request.with_user(await call(self._authenticate, request))
+                who: Who = await call(self._authenticate, request)
+                if isinstance(who, Identity):
+                    expires_in = who.expires_in
+                    who = who.name
+                request = request.with_user(who)
             if not await call(owner.authorize, request):
                 return request, Admission(status=401 if request.user is None else 403)
             if request.path.rstrip("/").lower().endswith("/negotiate"):
@@ -289,8 +302,11 @@ class App:
                 if admission is not ADMITTED:
                     return request, admission
             if inspect.iscoroutinefunction(owner.subscriptions):
-                return request, Admission(topics=tuple(await owner.subscriptions(request)))
-            admission = self._admission(route, request)
+                admission = Admission(topics=tuple(await owner.subscriptions(request)))
+            else:
+                admission = self._admission(route, request)
+            if expires_in is not None:
+                admission = replace(admission, expires_in=max(0.0, expires_in))
         except BaseException as error:
             if ends_this_task(error):
                 raise

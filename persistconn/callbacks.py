@@ -309,17 +309,14 @@ class Callbacks:
                     if not (connection.ended and owner.cancels_received):  # else nobody waits for it: it is not begun
                         await on_received(connection, data)
                 except BaseException as error:
-                    if not self._has_gone_on(event, connection):
+                    if not self._has_gone_on(event):
                         connection._message = None
                         self._complete(event, error=error)
                     self._failed(event, error)
                     return count
                 taken = connection._message is not event
-                if taken and self._has_gone_on(event, connection):
-                    if me.waited:
-                        return count
-                    event = None
-                    continue
+                if taken and self._has_gone_on(event):
+                    return count
                 connection._message = None
                 if me.waited or count >= most or copy_context() != clean or (taken and not event.exchange.duplex):
                     self._complete(event, hold=taken)
@@ -327,7 +324,7 @@ class Callbacks:
                 event = proceed(event, self.now)
         return count
 
-    def _has_gone_on(self, event: Received, connection: Connection) -> bool:
+    def _has_gone_on(self, event: Received) -> bool:
         """It let the next message come, so that it is complete already."""
         if event not in self._let_go:
             return False

@@ -22,6 +22,7 @@ __all__ = [
     "Connection",
     "Group",
     "Groups",
+    "Identity",
     "PersistentConnection",
     "Redirect",
     "Refusal",
@@ -29,6 +30,21 @@ __all__ = [
 ]
 
 _TRANSPORTS: Final = {name.lower(): name for name in ("webSockets", "serverSentEvents", "longPolling", "foreverFrame")}
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who makes a request, and for how many seconds more that is sure: what `App(authenticate=…)` may give back.
+
+    A connection ends when the credentials of its newest transport expire; its client comes back with newer ones, if
+    it can. Clients of ASP.NET Core that know how send them in time (`POST …/refresh`), and stay.
+
+    >>> Identity("ann", expires_in=3_600).name
+    'ann'
+    """
+
+    name: str | None
+    expires_in: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

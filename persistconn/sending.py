@@ -148,6 +148,7 @@ class Sending:
         """`Connection.let_next`."""
         self._in_loop("connection.let_next")
         self._callbacks.let_next(message)
+        self._leave()
 
     # What layers agree with clients -------------------------------------------------------------
 
@@ -160,6 +161,7 @@ class Sending:
         """`Connection.speak`."""
         self._in_loop("connection.speak")
         self.terms.speak(connection_id, format, self.clock())
+        self._leave()
 
     def subscribe(self, connection_id: str, topic: str) -> Coroutine[Any, Any, None]:
         """`Connection.subscribe`."""
@@ -177,6 +179,7 @@ class Sending:
         """`Connection.resume_with`."""
         self._in_loop("connection.resume_with")
         self.terms.resume_with(connection_id, replay, self.clock())
+        self._leave()
 
     def interject(self, connection_id: str, frame: bytes) -> None:
         """`Connection.interject`."""

@@ -26,6 +26,7 @@ PUBLIC = [
     "Format",
     "Group",
     "Groups",
+    "Identity",
     "LocalProtocolError",
     "Payload",
     "PersistconnError",

@@ -16,7 +16,7 @@ from persistconn import ConfigurationError
 
 from .progress import Progress
 
-__all__ = ["BindingError", "Format", "Parameter", "Signature"]
+__all__ = ["BindingError", "Format", "Parameter", "Signature", "is_stream"]
 
 Format: TypeAlias = Literal["json", "messagepack"]
 Renaming: TypeAlias = Callable[[Any], Any]
@@ -36,12 +36,17 @@ class BindingError(ValueError):
 class Parameter:
     """One parameter of a hub's method, and how to read it."""
 
-    __slots__ = ("_decode", "_decode_messagepack", "_rename", "_rename_messagepack", "annotation", "name", "optional")
+    # fmt: off
+    __slots__ = (
+        "_decode", "_decode_messagepack", "_rename", "_rename_messagepack", "annotation", "default", "name", "optional",
+    )
+    # fmt: on
 
-    def __init__(self, name: str, annotation: Any, *, optional: bool = False) -> None:
+    def __init__(self, name: str, annotation: Any, *, optional: bool = False, default: Any = None) -> None:
         self.name = name
         self.annotation = annotation
         self.optional = optional
+        self.default = default
         self._rename = _renaming(annotation, _Spelling())
         self._rename_messagepack = _renaming(annotation, _MessagePackSpelling())
         hook = _convert_foreign
@@ -76,8 +81,17 @@ class Parameter:
         except _WRONG as error:
             raise BindingError(f"{self.name}: {error}") from None
 
+    def reader(self, format: Format) -> Callable[[msgspec.Raw], Any]:
+        """How to read a value of this format. It raises BindingError."""
+        return self.read if format == "json" else self.read_messagepack
+
+    @property
+    def type_name(self) -> str:
+        """Its type, as people write it."""
+        return _written(self.annotation)
+
     def __str__(self) -> str:
-        return f"{self.name}:{_written(self.annotation)}"
+        return f"{self.name}:{self.type_name}"
 
 
 class Signature:
@@ -89,12 +103,14 @@ class Signature:
     ([2], '(a:int, b:int):int')
     """
 
-    __slots__ = ("_rest", "least", "most", "parameters", "progress", "returns")
+    __slots__ = ("_rest", "least", "most", "parameters", "progress", "returns", "uploads")
 
     def __init__(self, function: Callable[..., Any]) -> None:
         hints = _hints(function)
         self.returns = hints.get("return", Any)
         self.parameters: list[Parameter] = []
+        self.uploads: list[tuple[int, Parameter]] = []
+        """What takes a stream that the client uploads: where it stands among all, and how its items are read."""
         self.progress: str | None = None
         """The parameter that reports progress, which is no client's."""
         self._rest: Parameter | None = None
@@ -110,8 +126,13 @@ class Signature:
                     raise ConfigurationError(f"parameter {self.progress}: Progress must stand behind *{given.name}")
                 self._rest = _parameter(given.name, annotation, optional=True)
             elif given.kind in (given.POSITIONAL_ONLY, given.POSITIONAL_OR_KEYWORD) and self.progress is None:
+                if is_stream(annotation):
+                    (item,) = get_args(annotation)[:1] or (Any,)
+                    place = len(self.parameters) + len(self.uploads)
+                    self.uploads.append((place, _parameter(given.name, item, optional=False)))
+                    continue
                 optional = given.default is not _REQUIRED
-                self.parameters.append(_parameter(given.name, annotation, optional=optional))
+                self.parameters.append(_parameter(given.name, annotation, optional=optional, default=given.default))
             elif given.default is _REQUIRED and given.kind is not given.VAR_KEYWORD:
                 raise ConfigurationError(
                     f"parameter {given.name}: arguments come by position, so it must stand before * and Progress, "
@@ -124,33 +145,36 @@ class Signature:
         """So many arguments are right."""
         return self.least <= count and (self.most is None or count <= self.most)
 
-    def bind(self, arguments: Sequence[msgspec.Raw], format: Format = "json") -> list[Any]:
-        """What to call the method with. Raises BindingError, which names the parameter.
+    def bind(
+        self, arguments: Sequence[msgspec.Raw], format: Format = "json", uploads: Sequence[Any] = ()
+    ) -> list[Any]:
+        """What to call the method with, `uploads` in the places of its streams. BindingError names the parameter.
 
         >>> def pay(self, price: float) -> None: ...
         >>> Signature(pay).bind([msgspec.Raw(bytes([42]))], "messagepack")
         [42.0]
         """
         if format == "messagepack":
-            return self._bind_messagepack(arguments)
-        known = [parameter.read(json) for parameter, json in zip(self.parameters, arguments, strict=False)]
+            known = [one.read_messagepack(raw) for one, raw in zip(self.parameters, arguments, strict=False)]
+        else:
+            known = [one.read(raw) for one, raw in zip(self.parameters, arguments, strict=False)]
+        rest = [] if self._rest is None else arguments[len(self.parameters) :]
+        if uploads:  # all have their place, so nothing in front of them may be left out
+            known += [one.default for one in self.parameters[len(known) :]]
+            for (place, _), upload in zip(self.uploads, uploads, strict=True):
+                known.insert(place, upload)
         if self._rest is not None:
-            known += [self._rest.read(json) for json in arguments[len(self.parameters) :]]
-        return known
-
-    def _bind_messagepack(self, arguments: Sequence[msgspec.Raw]) -> list[Any]:
-        known = [parameter.read_messagepack(raw) for parameter, raw in zip(self.parameters, arguments, strict=False)]
-        if self._rest is not None:
-            known += [self._rest.read_messagepack(raw) for raw in arguments[len(self.parameters) :]]
+            read = self._rest.reader(format)
+            known += [read(raw) for raw in rest]
         return known
 
     def __str__(self) -> str:
         return f"({', '.join(map(str, self.parameters))}):{_written(self.returns)}"
 
 
-def _parameter(name: str, annotation: Any, *, optional: bool) -> Parameter:
+def _parameter(name: str, annotation: Any, *, optional: bool, default: Any = None) -> Parameter:
     try:
-        return Parameter(name, annotation, optional=optional)
+        return Parameter(name, annotation, optional=optional, default=default)
     except (TypeError, ValueError, NotImplementedError) as error:
         raise ConfigurationError(f"parameter {name} cannot be read from JSON: {error}") from None
 
@@ -179,12 +203,11 @@ def _convert_foreign(type: Any, value: Any) -> Any:
     """Models of pydantic, without importing it."""
     if type is object:
         return value
-    if _is_stream(type):
-        raise ValueError("clients of this wire cannot send streams")
     return type.model_validate(value)
 
 
-def _is_stream(type: Any) -> bool:
+def is_stream(type: Any) -> bool:
+    """It is an asynchronous iterator or iterable, of whatever."""
     return (get_origin(type) or type) in _STREAMS
 
 
@@ -253,7 +276,7 @@ class _Spelling:
 
     def _foreign(self, cls: Any) -> Renaming | None:
         if not hasattr(cls, "model_validate"):
-            if cls is object or _is_stream(cls):
+            if cls is object:
                 return None
             raise TypeError(f"nothing can make a {_written(cls)} of it")
         found = self._known.get(id(cls))

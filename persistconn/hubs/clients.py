@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Coroutine, Iterable
-from functools import lru_cache
-from typing import Any, Generic, NoReturn, Protocol, TypeAlias
+from functools import lru_cache, partial
+from typing import Any, Generic, Protocol, TypeAlias
 
 from typing_extensions import TypeVar
 
@@ -16,6 +16,8 @@ __all__ = ["AnyClient", "Audience", "CallerClients", "ClientProxy", "HubClients"
 
 Nothing: TypeAlias = Coroutine[Any, Any, None]
 Address: TypeAlias = Callable[[str, tuple[Any, ...]], Nothing]
+Ask: TypeAlias = Callable[[str, tuple[Any, ...], Any, "float | None"], Coroutine[Any, Any, Any]]
+"""Name, arguments, the type of the result, and how long to wait for it."""
 
 _spelt = lru_cache(1_024)(camel_case)
 R = TypeVar("R")
@@ -42,7 +44,13 @@ class ClientProxy(Protocol):
     def invoke(
         self, name: str, /, *arguments: Any, returns: type[R] | Any = Any, timeout: float | None = None
     ) -> Coroutine[Any, Any, R]:
-        """Call `name` on one client and wait for what it returns. Clients of the classic wire cannot return values."""
+        """Call `name` on one client, `caller` or `client(id)`, and wait for what it returns, read as `returns`.
+
+        Nothing but `timeout` (seconds) ends the wait for a client that stays and does not answer: TimeoutError.
+        HubError: the client failed, or what it returned is no `returns`. ConnectionClosed: it is not there, or goes.
+        PersistconnError: clients of the classic wire cannot return values. While it waits, the next call of the
+        same client may run, whatever `max_parallel_calls` says.
+        """
         ...
 
 
@@ -61,20 +69,23 @@ PageT = TypeVar("PageT", bound=ClientProxy, default=AnyClient)
 class Recipients:
     """What `AnyClient` and every typed page are at run time."""
 
-    __slots__ = ("_address",)
+    __slots__ = ("_address", "_ask")
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, ask: Ask | None = None) -> None:
         self._address = address
+        self._ask = ask
 
     def send(self, name: str, /, *arguments: Any) -> Nothing:
         """See ClientProxy."""
         return self._address(name, arguments)
 
-    def invoke(self, name: str, /, *arguments: Any, returns: Any = Any, timeout: float | None = None) -> NoReturn:
+    def invoke(
+        self, name: str, /, *arguments: Any, returns: Any = Any, timeout: float | None = None
+    ) -> Coroutine[Any, Any, Any]:
         """See ClientProxy."""
-        raise PersistconnError(
-            f"{name} was to return a value, but clients of the classic wire cannot return any: call a method of the hub"
-        )
+        if self._ask is None:
+            raise PersistconnError(f"{name} was to return a value, and only one client can be asked: client(id), caller")
+        return self._ask(name, arguments, returns, timeout)
 
     def __getattr__(self, name: str) -> Callable[..., Nothing]:
         if name.startswith("_"):
@@ -108,6 +119,12 @@ class Audience(Protocol):
         """To single connections."""
         ...
 
+    def ask(
+        self, id: str, method: str, arguments: tuple[Any, ...], returns: Any, timeout: float | None
+    ) -> Coroutine[Any, Any, Any]:
+        """Call one client and give what it returns; see `ClientProxy.invoke`."""
+        ...
+
     def join(self, connection_id: str, name: str) -> Nothing:
         """Put a connection into a group of this hub."""
         ...
@@ -138,7 +155,14 @@ class HubClients(Generic[PageT]):
 
     def client(self, id: str) -> PageT:
         """One client, by its connection id. An unknown id is no error."""
-        return self.client_list([_named(id, "a connection id")])
+        to, known = self._audience.to_clients, [_named(id, "a connection id")]
+        page: PageT = _page(lambda method, arguments: to(known, method, arguments), partial(self._ask, id))
+        return page
+
+    def _ask(
+        self, id: str, method: str, arguments: tuple[Any, ...], returns: Any, timeout: float | None
+    ) -> Coroutine[Any, Any, Any]:
+        return self._audience.ask(id, method, arguments, returns, timeout)
 
     def client_list(self, ids: Iterable[str | Connection]) -> PageT:
         """Several, by id."""
@@ -172,17 +196,21 @@ class HubClients(Generic[PageT]):
 class CallerClients(HubClients[PageT]):
     """The clients of a hub as one of its calls sees them: `self.clients`."""
 
-    __slots__ = ("_caller", "_caller_id")
+    __slots__ = ("_asking", "_caller", "_caller_id")
 
-    def __init__(self, audience: Audience, caller_id: str, caller: Address) -> None:
+    def __init__(
+        self, audience: Audience, caller_id: str, caller: Address, asking: Callable[[], None] = lambda: None
+    ) -> None:
         super().__init__(audience)
         self._caller_id = caller_id
         self._caller = caller
+        self._asking = asking
+        """Told before a client is asked for a result: it may object, or see that the client can answer."""
 
     @property
     def caller(self) -> PageT:
         """Who has made this call."""
-        page: PageT = _page(self._caller)
+        page: PageT = _page(self._caller, partial(self._ask, self._caller_id))
         return page
 
     @property
@@ -193,6 +221,12 @@ class CallerClients(HubClients[PageT]):
     def others_in_group(self, name: str) -> PageT:
         """The members of a group, but the caller."""
         return self.group(name, exclude=[self._caller_id])
+
+    def _ask(
+        self, id: str, method: str, arguments: tuple[Any, ...], returns: Any, timeout: float | None
+    ) -> Coroutine[Any, Any, Any]:
+        self._asking()
+        return super()._ask(id, method, arguments, returns, timeout)
 
 
 class HubGroups:
@@ -212,8 +246,8 @@ class HubGroups:
         return self._audience.leave(_named(connection_id, "a connection id"), _named(name, "a group"))
 
 
-def _page(address: Address) -> Any:
-    return Recipients(address)
+def _page(address: Address, ask: Ask | None = None) -> Any:
+    return Recipients(address, ask)
 
 
 def _many(names: Iterable[str], what: str, to: Callable[[str, str, tuple[Any, ...]], Nothing]) -> Any:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from persistconn import ConfigurationError, RemoteProtocolError
 
 from .authorization import Rule, rules_of
-from .binding import Signature
+from .binding import Signature, is_stream
 from .hub import Hub, name_given_to
 from .names import HubShape, MethodShape, camel_case, spellings
 
@@ -39,7 +39,7 @@ class DescribedMethod:
         self.script_name = camel_case(attribute) if given is None else given
         self.spellings = spellings(attribute) if given is None else (given.lower(),)
         self.signature = Signature(function)
-        self.is_stream = inspect.isasyncgenfunction(function)
+        self.is_stream = inspect.isasyncgenfunction(function) or is_stream(self.signature.returns)
         self.is_async = inspect.iscoroutinefunction(function)
         overridden = [vars(one)[attribute] for one in hub.__mro__ if attribute in vars(one)]
         self.rules: Sequence[Rule] = [rule for method in overridden for rule in rules_of(method)]
@@ -85,11 +85,18 @@ class DescribedHub:
                     )
             others.append(method)
 
+    def named(self, name: str) -> Sequence[DescribedMethod]:
+        """The methods of this name, in any case."""
+        return self.methods.get(name.lower(), ())
+
     def find(self, name: str, count: int) -> DescribedMethod:
         """The method of this name, in any case, that takes so many arguments. Raises MethodNotFound."""
-        candidates = self.methods.get(name.lower(), ())
+        candidates = self.named(name)
         for method in candidates:
             if method.signature.takes(count):
+                return method
+        for method in candidates:
+            if method.signature.uploads:  # a stream came as an argument: whoever calls it can say better what is wrong
                 return method
         problem = f"'{name}' method could not be resolved."
         if not candidates:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from persistconn import Connection, DisconnectReason, PersistconnError, Request
@@ -35,10 +35,11 @@ class HubError(Exception):
 class HubContext:
     """Who has made the call, and how: `self.context`."""
 
-    __slots__ = ("_connection", "state")
+    __slots__ = ("_abort", "_connection", "state")
 
-    def __init__(self, connection: Connection, state: State) -> None:
+    def __init__(self, connection: Connection, state: State, abort: Callable[[], Awaitable[None]]) -> None:
         self._connection = connection
+        self._abort = abort
         self.state = state
         """What the client keeps for this hub, as a dictionary; what is changed here is changed over there."""
 
@@ -73,8 +74,8 @@ class HubContext:
         return self._connection
 
     async def abort(self) -> None:
-        """End the caller's connection."""
-        await self._connection.close()
+        """End the caller's connection; it does not come back by itself."""
+        await self._abort()
 
 
 class Scene(Protocol):

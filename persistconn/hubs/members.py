@@ -17,7 +17,7 @@ __all__ = ["Member"]
 class Member:
     """One connection."""
 
-    __slots__ = ("_allowance", "_asked", "_owed", "_over", "_running", "hubs", "places", "told")
+    __slots__ = ("_allowance", "_asked", "_owed", "_over", "_running", "_under_way", "hubs", "places", "told")
 
     def __init__(self, hubs: Sequence[DescribedHub], settings: Settings, now: float) -> None:
         self.hubs = hubs
@@ -26,6 +26,7 @@ class Member:
         self.places = anyio.Semaphore(settings.max_parallel_calls, fast_acquire=True) if _many(settings) else None
         """For calls that run side by side; None: they take turns."""
         self._running: set[anyio.CancelScope] = set()
+        self._under_way = 0
         self._over: anyio.Event | None = None
         """Made when somebody waits for the last of them to end."""
         self._owed: set[Reply] = set()
@@ -47,12 +48,22 @@ class Member:
         """Run a call in here, and it ends with the connection."""
         with anyio.CancelScope() as scope:
             self._running.add(scope)
+            self.enter()
             try:
                 yield
             finally:
                 self._running.discard(scope)
-                if self._over is not None and not self._running:
-                    self._over.set()
+                self.leave()
+
+    def enter(self) -> None:
+        """One more call is under way: its end will be waited for, though somebody else may have to cancel it."""
+        self._under_way += 1
+
+    def leave(self) -> None:
+        """It is over."""
+        self._under_way -= 1
+        if self._over is not None and not self._under_way:
+            self._over.set()
 
     def owe(self, reply: Reply) -> None:
         """This one has to be answered, even if the call is never begun."""
@@ -67,7 +78,7 @@ class Member:
         """The connection has ended: cancel its calls, and wait until they are over."""
         for scope in self._running:
             scope.cancel()
-        if self._running:
+        if self._under_way:
             self._over = anyio.Event()
             await self._over.wait()
         for reply in self._owed:

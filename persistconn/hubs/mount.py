@@ -13,6 +13,7 @@ from .described import DescribedHub, HubTable
 from .dispatcher import Dispatcher
 from .filters import Filter
 from .hub import Hub
+from .messagepack_values import Conventions
 from .proxies import disabled_script, script
 
 __all__ = ["MountedHubs", "mount_hubs"]
@@ -62,11 +63,19 @@ def mount_hubs(
     user_id: Callable[[Request], str | None] | None,
     roles: Callable[[Request], Collection[str]] | None,
     javascript: bool,
+    messagepack: Conventions,
     dialects: Iterable[str] | None,
 ) -> MountedHubs:
     """Mount hub classes; see `App.add_hubs`."""
     table = HubTable(hubs)
-    dispatcher = Dispatcher(table, app.settings, factory=factory, filters=filters, user_id=user_id, roles=roles)
+    dispatcher = Dispatcher(
+        *(table, app.settings),
+        factory=factory,
+        filters=filters,
+        user_id=user_id,
+        roles=roles,
+        messagepack=messagepack,
+    )
     mounted = MountedHubs(path, dispatcher, javascript=javascript)
     if javascript:
         mounted.script("")  # so that a name which no script can hold fails here

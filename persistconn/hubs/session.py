@@ -3,7 +3,7 @@
 No I/O, no clock. Sections (§) are those of the ASP.NET Core hub protocol.
 
 1. `receive` what comes, in any pieces; carry out what it returns, in order; then call `dispatched`, always.
-2. Write a frame of a call, an item or a completion only if `track` says so; Transmit needs no asking.
+2. Write a frame of a call, an item or a completion only if `track` says so, and a Transmit of them, too (`numbered`).
 3. Sleep until `deadline`, then call `tick`. Any call may move the deadline.
 4. Tell of the transport: `ended`, and with stateful reconnect `resume`.
 5. After Finish nothing more comes out, whatever goes in.
@@ -42,6 +42,7 @@ from .stages import (
     Agreed,
     Begin,
     Finish,
+    Interject,
     MayGoOn,
     Output,
     Stage,
@@ -60,11 +61,9 @@ class HubSession:
     r"""What one client has said and been told, and what is due.
 
     :param protocols: the formats that may be chosen; their names are matched ignoring case.
-    :param settings: of these count `handshake_timeout`, `ping_interval`, `client_timeout`, `max_message_size` and
-        `detailed_errors`.
+    :param settings: of these count `handshake_timeout`, `client_timeout`, `max_message_size` and `detailed_errors`.
     :param now: the time in seconds, on any clock that only moves forward.
     :param binary: the transport can carry binary (server-sent events cannot).
-    :param pings: give signs of life (not on long polling).
     :param resumable: stateful reconnect was negotiated, and the transport is a WebSocket.
     :param replay_bytes: how much may wait for an Ack before senders have to wait.
 
@@ -72,13 +71,13 @@ class HubSession:
     >>> from persistconn.hubs.aspnetcore_json import JsonProtocol
     >>> session = HubSession([JsonProtocol()], Settings(), now=0.0)
     >>> session.receive(b'{"protocol":"json","version":1}\x1e{"type":1,"target":"Hi","argum', now=0.1)
-    [Agreed(...), Transmit(frames=(b'{}\x1e',)), Begin()]
+    [Agreed(...), Transmit(frames=(b'{}\x1e',), numbered=False), Begin()]
     >>> session.dispatched(now=0.2)
     >>> session.receive(b'ents":[]}\x1e', now=0.3)
     [Invocation(target='Hi', arguments=[], id=None, stream_ids=(), is_stream=False, headers=None)]
     >>> session.dispatched(now=0.4)
-    >>> session.deadline  # a ping is due
-    15.1
+    >>> session.deadline is None  # silence says nothing before the client's first ping
+    True
     """
 
     __slots__ = (
@@ -86,7 +85,6 @@ class HubSession:
         "_binary",
         "_due",
         "_heard",
-        "_pings",
         "_protocols",
         "_replay",
         "_rest",
@@ -103,7 +101,6 @@ class HubSession:
         now: float,
         *,
         binary: bool = True,
-        pings: bool = True,
         resumable: bool = False,
         replay_bytes: int = REPLAY_BYTES,
     ) -> None:
@@ -115,7 +112,6 @@ class HubSession:
         self._protocols = protocols
         self._settings = settings
         self._binary = binary
-        self._pings = pings
         self._replay = Replay(replay_bytes) if resumable else None
         self._rest = bytearray()
         self._due = {Timer.HANDSHAKE: now + settings.handshake_timeout}
@@ -143,7 +139,7 @@ class HubSession:
             buffer = self._rest
         try:
             if self.stage is Stage.HANDSHAKE:
-                buffer = self._shake_hands(buffer, now, said)
+                buffer = self._shake_hands(buffer, said)
             buffer = self._read(buffer, now, said)
         except RemoteProtocolError as error:
             self._break(str(error), said)
@@ -200,9 +196,7 @@ class HubSession:
             said.append(call)
         else:
             id = call.id or ""
-            frame = self.protocol.completion(id, error=failures.id_in_use(id))
-            self.track(frame)
-            said.append(Transmit((frame,)))
+            said.append(Transmit((self.protocol.completion(id, error=failures.id_in_use(id)),), numbered=True))
 
     def _take_number(self, message: Ack | Sequence, said: list[Output]) -> None:
         replay = self._replay
@@ -218,7 +212,7 @@ class HubSession:
 
     # The handshake ------------------------------------------------------------------------------
 
-    def _shake_hands(self, buffer: bytes | bytearray, now: float, said: list[Output]) -> bytes | bytearray:
+    def _shake_hands(self, buffer: bytes | bytearray, said: list[Output]) -> bytes | bytearray:
         """Answer the request, if it is whole; gives what follows it."""
         limit = self._settings.max_message_size
         request, separator, rest = buffer.partition(RECORD_SEPARATOR)
@@ -235,8 +229,6 @@ class HubSession:
         self._turn(StageInput.AGREE)
         if asked.version < NEWEST_VERSION:
             self._replay = None
-        if self._pings:
-            self._due[Timer.PING] = now + self._settings.ping_interval
         said += (Agreed(self.protocol, self._replay is not None), Transmit((ACCEPTANCE,)), Begin())
         return rest
 
@@ -317,7 +309,7 @@ class HubSession:
         said.append(self._end(DisconnectReason.closed, None))
         return said
 
-    def resume(self, now: float) -> list[Output]:
+    def resume(self, now: float) -> list[Transmit]:
         """A new socket carries the connection: what has to be written on it first (§6.6).
 
         LocalProtocolError unless `may_resume`.
@@ -326,8 +318,6 @@ class HubSession:
             raise LocalProtocolError("this connection cannot be resumed")
         self._turn(StageInput.RESUME)
         self._rest = bytearray()  # of a message that comes again, from its beginning
-        if self._pings:
-            self._due[Timer.PING] = now + self._settings.ping_interval
         if self._replay.owes_ack:
             self._due.setdefault(Timer.ACK, now + ACK_INTERVAL)
         number, frames = self._replay.resume()
@@ -349,12 +339,9 @@ class HubSession:
             match timer:
                 case Timer.HANDSHAKE:
                     self._refuse(failures.HANDSHAKE_CANCELED, said)
-                case Timer.PING:
-                    self._due[timer] = now + self._settings.ping_interval
-                    said.append(Transmit((self.protocol.ping(),)))
                 case Timer.ACK:
                     assert self._replay is not None
-                    said.append(Transmit((self.protocol.ack(self._replay.tell()),)))
+                    said.append(Interject(self.protocol.ack(self._replay.tell())))
                 case _:
                     self._break(failures.CLIENT_TIMEOUT, said, "OperationCanceledException", DisconnectReason.timed_out)
         return said

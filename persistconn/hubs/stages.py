@@ -21,6 +21,7 @@ __all__ = [
     "Begin",
     "Event",
     "Finish",
+    "Interject",
     "MayGoOn",
     "Output",
     "Stage",
@@ -60,7 +61,6 @@ class Timer(Enum):
     """What a connection waits for."""
 
     HANDSHAKE = "a handshake in time"
-    PING = "when to give a sign of life"
     ACK = "when to tell what has come"
     CLIENT = "a sign of life in time"
 
@@ -79,7 +79,7 @@ STAGES: Final = {
 
 TIMERS: Final[dict[Stage, tuple[Timer, ...]]] = {
     Stage.HANDSHAKE: (Timer.HANDSHAKE,),
-    Stage.OPEN: (Timer.PING, Timer.ACK, Timer.CLIENT),
+    Stage.OPEN: (Timer.ACK, Timer.CLIENT),
     Stage.AWAY: (Timer.CLIENT,),
     Stage.OVER: (),
 }
@@ -101,6 +101,14 @@ class Transmit(msgspec.Struct, frozen=True, gc=False):
     """Write these frames, in order; one or more make a unit of the transport, and no frame may be cut (§2)."""
 
     frames: tuple[bytes, ...]
+    numbered: bool = False
+    """They count where messages are numbered (stateful reconnect), so `track` has to see them."""
+
+
+class Interject(msgspec.Struct, frozen=True, gc=False):
+    """Write this as soon as possible, before whatever waits; without a socket it is lost, which does no harm (§6.3)."""
+
+    frame: bytes
 
 
 class Begin(msgspec.Struct, frozen=True, gc=False):
@@ -130,5 +138,5 @@ class Finish(msgspec.Struct, frozen=True, gc=False):
 
 Event: TypeAlias = Invocation | StreamItem | UploadEnd | Completion | Cancel
 """What the client wants: a call, an item or the end of an upload, the result of a call of ours, no more items."""
-Output: TypeAlias = Agreed | Transmit | Begin | MayGoOn | Finish | Event
+Output: TypeAlias = Agreed | Transmit | Interject | Begin | MayGoOn | Finish | Event
 """What is to be done."""

@@ -23,7 +23,8 @@ class Admission(Struct, frozen=True):
 
     `status` 200 lets it in; any other refuses it, with a sentence that says why in `reason`. `topics` are read by a
     connection that this request begins (`bus.topic.named`). `error` and `redirect_url` (with `access_token`) are
-    for negotiate: the client's start fails with the text, or it negotiates again over there.
+    for negotiate: the client's start fails with the text, or it negotiates again over there. `expires_in` is for how
+    many seconds more the client's credentials are good; a connection ends then, unless newer ones have come.
     """
 
     status: int = 200
@@ -32,6 +33,7 @@ class Admission(Struct, frozen=True):
     redirect_url: str | None = None
     access_token: str | None = None
     error: str | None = None
+    expires_in: float | None = None
 
 
 ADMITTED: Final = Admission()

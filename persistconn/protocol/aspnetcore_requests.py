@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections import deque
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ..errors import RemoteProtocolError
 from ..settings import Settings
 from ..wire import aspnetcore
-from ..wire.aspnetcore import Attach, Intent, Negotiate, NegotiationError, Send, Stop
+from ..wire.aspnetcore import Attach, Intent, Negotiate, NegotiationError, Refresh, Send, Stop
 from ..wire.aspnetcore_answers import (
     first_poll,
     negotiate_answer,
@@ -25,19 +25,23 @@ from ..wire.aspnetcore_answers import (
     stopped,
 )
 from ..wire.dialect import ASPNETCORE
+from ..wire.http import Request
 from ..wire.tokens import new_aspnetcore_id
 from ..wire.transports.aspnetcore import framing
 from ..wire.transports.framing import numbered
 from .admission import Admission, Newcomers
 from .admission import refused as not_admitted
 from .exchange import Exchange
-from .outputs import DisconnectReason
+from .outputs import DisconnectReason, Received
 from .session import App, Held, LinkInput, Session
 
 if TYPE_CHECKING:
     from .reception import Route
 
 __all__ = ["AspNetCoreRequests"]
+
+_BEFORE_TRANSPORT: Final = 16_384
+"""Bytes that a client may send in several requests before its transport comes."""
 
 
 class AspNetCoreRequests:
@@ -76,11 +80,10 @@ class AspNetCoreRequests:
             self._lifecycle.flush()  # what was sent before may leave on what is displaced now, or end the connection
         if isinstance(intent, Attach):
             if intent.token is not None:
-                key = self._key(intent.token)
-                if intent.transport == "longPolling" and key in self._lifecycle.last_words:
-                    self._last_poll(exchange, key)
-                else:
-                    self._attach(exchange, route, self._known(exchange, route, intent), intent)
+                if intent.transport != "longPolling" or not self._last_poll(exchange, route, intent):
+                    session = self._known(exchange, route, intent)
+                    self._lifecycle.expect_expiry(session, admission.expires_in)
+                    self._attach(exchange, route, session, intent)
             elif not self._newcomers.refuses(exchange):
                 session = self._create(exchange, route, intent.name, admission, version=0)[0]
                 self._attach(exchange, route, session, intent)
@@ -89,7 +92,7 @@ class AspNetCoreRequests:
         elif isinstance(intent, Stop):
             self._stop(exchange, self._known(exchange, route, intent))
         else:
-            raise RemoteProtocolError(aspnetcore.UNKNOWN_ID, status=404)
+            self._refresh(exchange, self._known(exchange, route, intent), admission)
 
     # Negotiation (§1) ---------------------------------------------------------------------------
 
@@ -104,8 +107,10 @@ class AspNetCoreRequests:
             self._delivery.answer(exchange, negotiated(body, extra))
             return
         session, token = self._create(exchange, route, intent.name, admission, version=intent.version)
+        session.request = Request("POST", route.path)  # nothing of what a stranger sent is kept
         session.stateful = intent.stateful and route.resumable and self._settings.allow_stateful_reconnect
-        body = negotiate_answer(session.id, token, intent.version, stateful=session.stateful)
+        lifetime = None if admission.expires_in is None else int(admission.expires_in)
+        body = negotiate_answer(session.id, token, intent.version, stateful=session.stateful, token_lifetime=lifetime)
         self._delivery.answer(exchange, negotiated(body, extra))
 
     def _create(
@@ -119,6 +124,7 @@ class AspNetCoreRequests:
         session = self._lifecycle.create(id, route.path, request, user, ASPNETCORE, admission.topics)
         session.key = self._key(token)
         session.place = name
+        self._lifecycle.expect_expiry(session, admission.expires_in)
         self._lifecycle.by_key[session.key] = session
         return session, token
 
@@ -126,7 +132,7 @@ class AspNetCoreRequests:
         """Under this it is looked up: how long that takes tells nothing about the token."""
         return blake2b(token.encode("utf-8", "surrogatepass"), key=self._secret, digest_size=16).digest()
 
-    def _known(self, exchange: Exchange, route: Route, intent: Attach | Send | Stop) -> Session:
+    def _known(self, exchange: Exchange, route: Route, intent: Attach | Send | Stop | Refresh) -> Session:
         """The session of a token. RemoteProtocolError: there is none, or not for this user."""
         session = self._lifecycle.by_key.get(self._key(intent.token or ""))
         if session is None or session.route != route.path or session.place != intent.name:
@@ -134,6 +140,14 @@ class AspNetCoreRequests:
         if session.user != (exchange.request.user or ""):
             raise RemoteProtocolError(aspnetcore.USER_CHANGED, status=403)
         return session
+
+    def _refresh(self, exchange: Exchange, session: Session, admission: Admission) -> None:
+        """Newer credentials, for a connection that has the transport it needs (servers after .NET 10)."""
+        if admission.expires_in is None:
+            raise RemoteProtocolError("Credentials do not expire here.", status=404)
+        self._lifecycle.expect_expiry(session, admission.expires_in)
+        body = b'{"tokenLifetimeSeconds":%d}' % admission.expires_in
+        self._delivery.answer(exchange, negotiated(body, exchange.extra))
 
     # Transports (§2.2, §2.4 to §2.6) ------------------------------------------------------------
 
@@ -174,14 +188,13 @@ class AspNetCoreRequests:
             self._delivery.displace(session)
         self._lifecycle.attach(session, exchange, framing("longPolling", session.format), exchange.extra)
 
-    def _last_poll(self, exchange: Exchange, key: bytes) -> None:
-        """A connection has ended: its client gets what it was told last, and then that it is over (§2.6)."""
-        rest = self._lifecycle.last_words.pop(key)
-        if rest is None:
-            self._delivery.answer(exchange, over(exchange.extra))
-        else:
-            self._lifecycle.last_words[key] = None
-            self._delivery.answer(exchange, polled(rest, exchange.extra))
+    def _last_poll(self, exchange: Exchange, route: Route, intent: Attach) -> bool:
+        """If a connection has ended: its client gets what it was told last, and then that it is over (§2.6)."""
+        whose = (route.path, intent.name, exchange.request.user or "")
+        rest = self._lifecycle.last_words.take(self._key(intent.token or ""), whose, self._delivery.now)
+        if rest is not None:
+            self._delivery.answer(exchange, polled(rest, exchange.extra) if rest else over(exchange.extra))
+        return rest is not None
 
     # Sends and stops (§2.3, §2.7) ---------------------------------------------------------------
 
@@ -190,6 +203,8 @@ class AspNetCoreRequests:
             raise RemoteProtocolError(aspnetcore.NO_POST_ON_WEBSOCKETS, status=405)
         exchange.session = session
         data = _text(intent.data) if session.format.name == "raw" and not session.format.binary else intent.data
+        if session.app is App.UNBORN and not self._may_send_already(session, intent.data):
+            raise RemoteProtocolError("Let a transport come before you send this much.", status=429)
         if session.held is None and not self._lifecycle.is_full(session):
             if data:
                 self._lifecycle.receive(session, exchange, (data,))
@@ -203,6 +218,11 @@ class AspNetCoreRequests:
             text = f"More than {most} requests wait until there is room for their data (inbox_messages)."
             raise RemoteProtocolError(text, status=429)
         held.append(Held(exchange, data))
+
+    def _may_send_already(self, session: Session, data: bytes) -> bool:
+        """No transport has come yet, and some clients send their handshake before; others might send anything."""
+        size = sum(len(event.data) for event in session.inbox or () if isinstance(event, Received))
+        return not session.inbox or size + len(data) <= _BEFORE_TRANSPORT
 
     def _stop(self, exchange: Exchange, session: Session) -> None:
         if session.transport != "longPolling":

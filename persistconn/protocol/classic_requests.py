@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from ..bus.post import Encoded
@@ -70,7 +69,7 @@ class ClassicRequests:
         elif isinstance(intent, Ping):
             self._delivery.answer(exchange, json_answer(pong(), intent.callback, extra))
         else:
-            self._by_token(exchange, route, intent, admission.topics, extra)
+            self._by_token(exchange, route, intent, admission, extra)
 
     def _negotiate(
         self, exchange: Exchange, route: Route, intent: Negotiate, admission: Admission, extra: RawHeaders
@@ -102,7 +101,7 @@ class ClassicRequests:
         exchange: Exchange,
         route: Route,
         intent: Start | Send | Abort | Attach,
-        topics: Sequence[str],
+        admission: Admission,
         extra: RawHeaders,
     ) -> None:
         request = exchange.request
@@ -128,10 +127,11 @@ class ClassicRequests:
         if session is None:
             if self._newcomers.refuses(exchange):
                 return
-            session = self._lifecycle.create(id, route.path, request, user, intent.version.traits, topics)
+            session = self._lifecycle.create(id, route.path, request, user, intent.version.traits, admission.topics)
         if isinstance(intent, Send):
             self._send(exchange, session, intent, adopted, extra)
         elif isinstance(intent, Attach):
+            self._lifecycle.expect_expiry(session, admission.expires_in)
             self._attach(exchange, session, intent, adopted, extra)
         else:
             self._start(exchange, session)

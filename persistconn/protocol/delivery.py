@@ -190,7 +190,8 @@ class Delivery:
             return ()
         exchange.head = None
         assert exchange.framing is not None
-        return (head, *exchange.framing.opening, *exchange.first)
+        first, exchange.first = exchange.first, ()
+        return (head, *exchange.framing.opening, *first)
 
     def _transmit(self, exchange: Exchange, pieces: tuple[Piece, ...]) -> None:
         exchange.idle = False
@@ -317,6 +318,7 @@ class Delivery:
         """One envelope is the whole answer to a poll: nobody is on the line after it."""
         exchange.head = None
         exchange.ended = True
+        exchange.unrepeated = session.traits.remembers_negotiation
         session.exchange = None
         released.append(session)
 
@@ -363,6 +365,7 @@ class Delivery:
                 exchange.head = None
                 pieces += empty_poll(exchange.extra)
                 self._answered(session, exchange, after.released)
+                exchange.unrepeated = False
         if session.replies and batch.position >= session.replies_position:
             pieces += session.replies
             session.replies = None

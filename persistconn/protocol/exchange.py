@@ -38,6 +38,7 @@ class Exchange:
         "request",
         "session",
         "unanswered",
+        "unrepeated",
     )
 
     def __init__(self, request: Request, context: Any = None, *, pings: bool = False) -> None:
@@ -71,6 +72,8 @@ class Exchange:
         """The last pieces, waiting for their turn (rule 2)."""
         self.unanswered = 0
         """Pings since the last sign of life."""
+        self.unrepeated = False
+        """It answers a poll with data that its client cannot ask for again, should the answer be lost."""
 
     @property
     def connection_id(self) -> str | None:

@@ -15,6 +15,7 @@ from ..wire.transports import Framing
 from .delivery import Aftermath, Delivery
 from .exchange import Exchange
 from .heartbeat import Heartbeat
+from .last_words import LastWords
 from .outputs import Abandon, Alarm, Deserted, Disconnected, DisconnectReason, Drained, Gap, Received
 from .session import TIMERS, App, AppInput, Due, Link, LinkInput, Session
 from .telling import Telling
@@ -24,8 +25,7 @@ __all__ = ["Lifecycle"]
 
 _REMEMBERED = (DisconnectReason.closed, DisconnectReason.aborted, DisconnectReason.slow)
 """Ends after which a late request does not revive the connection."""
-_LAST_WORDS = 1_000
-"""Connections that have ended are remembered for the poll that has to learn of it; the oldest are forgotten."""
+_EXPIRED = "The credentials of this connection have expired."
 _OURS = (DisconnectReason.shutdown, DisconnectReason.slow)
 """Ends of which the layer above does not know beforehand, so that the format says goodbye."""
 
@@ -39,8 +39,7 @@ class Lifecycle(Telling):
         """Ids that ended for good, the oldest first."""
         self.by_key: dict[bytes, Session] = {}
         """Sessions that are found by a token of which only they know."""
-        self.last_words: OrderedDict[bytes, bytes | None] = OrderedDict()
-        """What the next poll of a connection that has ended gets; None: only that it has ended."""
+        self.last_words = LastWords(most=settings.ended_ids, lifetime=settings.disconnect_timeout)
         self.expects_age = False
         """The timer for what the rings hold is armed."""
         self.timers: Timers[Session | None] = Timers()
@@ -79,6 +78,13 @@ class Lifecycle(Telling):
         elif not framing.streaming or self._settings.keep_alive is None:
             self.timers.arm(session, "poll", now + self._settings.connection_timeout)
 
+    def expect_expiry(self, session: Session, seconds: float | None) -> None:
+        """The newest credentials of a connection are good for so long; None: for ever."""
+        if seconds is None:
+            self.timers.disarm(session, "expiry")
+        else:
+            self.timers.arm(session, "expiry", self._delivery.now + seconds)
+
     def released(self, session: Session) -> None:
         """Nobody is on the line any more."""
         self._leave_state(session)
@@ -97,7 +103,7 @@ class Lifecycle(Telling):
 
     def lost(self, exchange: Exchange, graceful: bool = False) -> None:
         """The peer of `exchange` is gone. What it had not taken stays in the rings."""
-        uncertain = exchange.in_flight
+        unrepeated = exchange.in_flight and exchange.unrepeated
         exchange.ended = True
         exchange.closing = ()
         session = exchange.session
@@ -115,8 +121,8 @@ class Lifecycle(Telling):
                 self._gone(session, LinkInput.HANG_UP, DisconnectReason.closed)
             else:
                 self.released(session)
-        elif uncertain and exchange.framing is not None and session.traits.remembers_negotiation:
-            self.hang_up(session, DisconnectReason.closed)  # an answer to a poll that nobody can repeat
+        elif unrepeated:
+            self.hang_up(session, DisconnectReason.closed)  # what follows would follow a gap
 
     def hang_up(
         self, session: Session, reason: DisconnectReason, farewell: str | None = None, code: int = 1000
@@ -125,7 +131,7 @@ class Lifecycle(Telling):
         if session.link is Link.GONE:
             return
         if session.traits.remembers_negotiation:
-            if reason in _OURS:
+            if reason in _OURS or farewell == _EXPIRED:
                 session.due |= Due.FAREWELL
             if not session.streams and session.app is not App.UNBORN and reason is not DisconnectReason.closed:
                 self._leave_word(session)
@@ -148,9 +154,8 @@ class Lifecycle(Telling):
             if not rest:
                 return  # the poll that waits is told
             rest = b""
-        self.last_words[session.key] = rest or None
-        while len(self.last_words) > _LAST_WORDS:
-            self.last_words.popitem(last=False)
+        whose = (session.route, session.place, session.user)
+        self.last_words.leave(session.key, whose, rest, self._delivery.now)
 
     def cut(self, session: Session, reason: DisconnectReason) -> None:
         """End a connection that takes nothing any more, without waiting for what is in flight."""
@@ -164,7 +169,7 @@ class Lifecycle(Telling):
 
     def _gone(self, session: Session, how: LinkInput, reason: DisconnectReason) -> None:
         self._leave_state(session)
-        self.timers.disarm(session, "groups", "alarm")
+        self.timers.disarm(session, "groups", "alarm", "expiry")
         session.turn(how)
         session.reason = reason
         if session.awaited:
@@ -209,8 +214,13 @@ class Lifecycle(Telling):
         self.timers.disarm(session, *TIMERS[session.link])
 
     def _arm_absence(self, session: Session) -> None:
-        threshold = self._settings.disconnect_threshold if session.streams else self._settings.long_poll_delay
-        self.timers.arm(session, "disconnect", self._delivery.now + self._settings.disconnect_timeout + threshold)
+        settings = self._settings
+        if session.link is Link.IDLE and session.traits.remembers_negotiation:
+            away = settings.handshake_timeout  # anybody can negotiate, and need not come back
+        else:
+            away = settings.disconnect_timeout
+            away += settings.disconnect_threshold if session.streams else settings.long_poll_delay
+        self.timers.arm(session, "disconnect", self._delivery.now + away)
 
     # What handing out batches brings up ---------------------------------------------------------
 
@@ -285,6 +295,8 @@ class Lifecycle(Telling):
                 self._stuck(session)
             elif name == "alarm":
                 self._queue(session, Alarm(session.id))
+            elif name == "expiry":
+                self.hang_up(session, DisconnectReason.aborted, _EXPIRED)
             else:
                 self.renew_groups(session)
         for exchange in self._heartbeat.beat(pulses):
@@ -304,7 +316,10 @@ class Lifecycle(Telling):
         if exchange is None or exchange.in_flight < 2:
             return
         self.reactions["write_deadline"] += 1
-        if self._settings.slow_policy == "disconnect":
+        if session.replay is not None:  # nothing is lost: perhaps it is only the socket that is dead
+            self._delivery.outputs.append(Abandon(exchange))
+            self.lost(exchange)
+        elif self._settings.slow_policy == "disconnect":
             self.cut(session, DisconnectReason.slow)
         else:
             exchange.in_flight = 1  # judged again from the next pulse on

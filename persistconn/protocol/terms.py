@@ -35,8 +35,7 @@ class Terms:
         session = self._alive(connection_id, now)
         if session is None or not session.traits.remembers_negotiation:
             return
-        if self._delivery.has_news:
-            self._lifecycle.flush()  # what was sent before is in the format before
+        self._lifecycle.flush()  # what can leave now is in the format before
         session.format = format
         self._reframe(session)
 
@@ -46,9 +45,13 @@ class Terms:
         return None if session is None or not session.traits.remembers_negotiation else session.format
 
     def resume_with(self, connection_id: str, replay: Replay, now: float) -> None:
-        """From now on the connection outlives its socket, and `replay` says what a new one begins with."""
+        """From now on the connection outlives its socket, and `replay` says what a new one begins with.
+
+        Nothing changes where `is_resumable` is False.
+        """
         session = self._alive(connection_id, now)
-        if session is not None:
+        if session is not None and self.is_resumable(connection_id):
+            self._lifecycle.flush()  # what can leave now has no number
             session.replay = replay
             self._reframe(session)
 
@@ -101,7 +104,11 @@ class Terms:
         exchange = session.exchange
         if exchange is not None and session.transport is not None:
             how = framing(session.transport, session.format)
-            exchange.framing = how if session.replay is None else numbered(how)
+            if session.replay is not None:
+                how = numbered(how)
+            if exchange.framing is not None and exchange.head is exchange.framing.head:
+                exchange.head = how.head  # a poll that waits is answered as all others are
+            exchange.framing = how
 
     def _alive(self, connection_id: str, now: float) -> Session | None:
         if now > self._delivery.now:

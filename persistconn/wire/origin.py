@@ -24,9 +24,10 @@ _LONGEST_REMEMBERED: Final = 512
 
 _PREFLIGHT: Final[RawHeaders] = (
     (b"Access-Control-Allow-Methods", b"GET, POST, DELETE, OPTIONS"),
-    (b"Access-Control-Allow-Headers", b"authorization, content-type, x-requested-with, x-signalr-user-agent"),
     (b"Access-Control-Max-Age", b"7200"),
 )
+_USUAL_HEADERS: Final = "authorization, content-type, x-requested-with, x-signalr-user-agent"
+_HEADERS: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z, \t]{1,1024}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,11 @@ class OriginRule:
         if "origin" not in asks or "access-control-request-method" not in asks:
             return None
         granted = self.headers(request)
-        return granted + _PREFLIGHT if granted else ()
+        if not granted:
+            return ()
+        wanted = asks.find(b"access-control-request-headers") or ""  # a client may add some of its own
+        allowed = wanted if _HEADERS.fullmatch(wanted) else _USUAL_HEADERS
+        return (*granted, (b"Access-Control-Allow-Headers", allowed.encode("ascii")), *_PREFLIGHT)
 
 
 def _read_entry(entry: str) -> _Origin:

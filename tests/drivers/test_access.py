@@ -19,6 +19,7 @@ from persistconn.wire.http import Request
             "connectionToken=abc&groupsToken=d&access_token=e&id=f&messageId=g",
             "/p?connectionToken=…&groupsToken=…&access_token=…&id=…&messageId=…",
         ),
+        ("ID=a&Access_Token=b&%69d=c&negotiateVersion=1", "/p?ID=…&Access_Token=…&id=…&negotiateVersion=…"),
         ("transport=%0d%0aforged&a%20b", "/p?transport=%0D%0Aforged&a%20b=…"),
     ],
 )

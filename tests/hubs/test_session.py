@@ -21,6 +21,7 @@ from persistconn.hubs.stages import (
     Agreed,
     Begin,
     Finish,
+    Interject,
     MayGoOn,
     Output,
     Stage,
@@ -72,6 +73,8 @@ def readable(outputs: list[Output]) -> list[Any]:
     for output in outputs:
         if isinstance(output, Transmit):
             shown += [frame.decode().removesuffix("\x1e") for frame in output.frames]
+        elif isinstance(output, Interject):
+            shown.append(output.frame.decode().removesuffix("\x1e"))
         else:
             shown.append(output)
     return shown
@@ -295,20 +298,8 @@ def test_we_end_the_connection() -> None:
 PING = '{"type":6}'
 
 
-def test_a_sign_of_life_every_15_seconds() -> None:
-    talk = Talk()
-    assert [talk.sleep(14.9), talk.sleep(0.2), talk.sleep(14.8), talk.sleep(0.2)] == [[], [PING], [], [PING]]
-    assert talk.sleep(60) == [PING] * 4
-
-
-def test_no_signs_of_life_on_long_polling() -> None:
-    talk = Talk(pings=False)
-    assert talk.session.deadline is None
-    assert talk.sleep(1000) == []
-
-
 def test_silence_counts_once_the_client_has_given_a_sign_of_life() -> None:
-    talk = Talk(pings=False)
+    talk = Talk()
     talk.say('{"type":1,"target":"A","arguments":[]}')
     assert talk.sleep(1000) == []
     talk.say(PING)
@@ -320,7 +311,7 @@ def test_silence_counts_once_the_client_has_given_a_sign_of_life() -> None:
 
 
 def test_silence_does_not_count_while_a_message_is_dealt_with() -> None:
-    talk = Talk(pings=False)
+    talk = Talk()
     talk.say(PING)
     session = talk.session
     session.receive('{"type":1,"target":"Slow","arguments":[]}\x1e', talk.now)
@@ -342,9 +333,9 @@ def test_a_late_tick_does_one_thing_only_after_the_end() -> None:
 
 
 def test_nothing_is_left_to_do_after_the_end_of_a_late_tick() -> None:
-    talk = Talk()
+    talk = Talk(shake=2, resumable=True)
     talk.say(PING)
-    talk.session._due = {Timer.CLIENT: 0.0, Timer.PING: 0.0}  # in this order
+    talk.session._due = {Timer.CLIENT: 0.0, Timer.ACK: 0.0}  # in this order
     assert readable(talk.session.tick(talk.now))[0] == BROKEN
     assert talk.session.is_over
 
@@ -368,7 +359,7 @@ def test_misuse_is_an_error_of_ours() -> None:
 
 
 def stateful(**how: Any) -> Talk:
-    return Talk(shake=2, resumable=True, pings=False, **how)
+    return Talk(shake=2, resumable=True, **how)
 
 
 def tick_frame(number: int) -> bytes:
@@ -383,7 +374,7 @@ CALL = '{"type":1,"target":"A","arguments":[]}'
 
 
 def test_stateful_reconnect_as_in_the_book() -> None:
-    talk = Talk(shake=None, resumable=True, pings=False)
+    talk = Talk(shake=None, resumable=True)
     assert talk.say('{"protocol":"json","version":2}') == [Agreed(JSON, True), "{}", Begin()]
     assert talk.say(CALL) == [Invocation("A", [])]
     assert talk.session.track(tick_frame(1))
@@ -439,7 +430,7 @@ def test_pings_and_acks_pass_those_who_wait_and_are_not_counted() -> None:
     talk.session.track(tick_frame(1))
     assert talk.session.must_wait
     assert talk.say(PING, PING, CALL) == [Invocation("A", [])]
-    assert talk.sleep(15) == ['{"type":8,"sequenceId":1}', PING]
+    assert talk.sleep(15) == ['{"type":8,"sequenceId":1}']
 
 
 def test_a_number_ahead_of_what_has_come_is_the_end() -> None:
@@ -463,9 +454,10 @@ def test_messages_that_are_dropped_or_refused_are_counted() -> None:
     talk = stateful()
     item, ticks = '{"type":2,"invocationId":"9","item":1}', '{"type":4,"invocationId":"1","target":"T","arguments":[]}'
     assert talk.say(item, '{"type":5,"invocationId":"9"}', '{"type":3,"invocationId":"9"}', ticks)[:-1] == []
-    assert talk.say(ticks) == ['{"type":3,"invocationId":"1","error":"Invocation ID \'1\' is already in use."}']
+    (refusal,) = talk.session.receive(ticks + "\x1e", talk.now)
+    assert isinstance(refusal, Transmit) and refusal.numbered  # that answer is counted, too
+    assert refusal.frames == (b'{"type":3,"invocationId":"1","error":"Invocation ID \'1\' is already in use."}\x1e',)
     assert talk.sleep(1) == ['{"type":8,"sequenceId":5}']
-    assert readable(talk.session.resume(talk.now))[0] == '{"type":9,"sequenceId":1}'  # that answer is kept, too
 
 
 def test_half_a_message_is_forgotten_with_its_socket() -> None:
@@ -495,7 +487,7 @@ def test_what_is_owed_waits_for_the_new_socket() -> None:
     assert talk.session.deadline is None
     assert talk.sleep(20) == []
     talk.session.resume(talk.now)
-    assert talk.sleep(15) == ['{"type":8,"sequenceId":1}', PING]
+    assert talk.sleep(15) == ['{"type":8,"sequenceId":1}']
 
 
 def test_nobody_hears_what_old_sockets_say_while_the_client_is_away() -> None:
@@ -662,6 +654,8 @@ class Line:
             assert not isinstance(output, Finish)
             if isinstance(output, Transmit):
                 self.down += b"".join(output.frames)
+            elif isinstance(output, Interject):
+                self.down += output.frame
             elif isinstance(output, Invocation):
                 self.heard.append(value_of(self.session.protocol, output))
 

@@ -40,14 +40,14 @@ class Talk:
     `slow` exchanges are not told as sent until `sent()`.
     """
 
+    routes = (Route("/echo"), Route("/other"))
+
     def __init__(
         self, settings: Settings | None = None, *, epoch: int = 0, keys: tuple[bytes, ...] = (KEY,), **more: Any
     ) -> None:
         self.now = 100.0
         self._chance = epoch * 1000
-        self.endpoint = ServerEndpoint(
-            [Route("/echo"), Route("/other")], settings, secret_keys=keys, entropy=self._entropy, wall=1e9, **more
-        )
+        self.endpoint = ServerEndpoint(self.routes, settings, secret_keys=keys, entropy=self._entropy, wall=1e9, **more)
         self.pieces: dict[Exchange, list[Any]] = defaultdict(list)
         self.events: list[AppEvent] = []
         self.outputs: list[Output] = []
@@ -89,7 +89,7 @@ class Talk:
         *,
         method: str = "GET",
         upgrade: bool = False,
-        body: str = "",
+        body: str | bytes = "",
         headers: dict[str, str] | None = None,
         user: str | None = None,
         pings: bool = False,
@@ -97,7 +97,9 @@ class Talk:
         slow: bool = False,
     ) -> Exchange:
         given = Headers(tuple((name.encode(), value.encode()) for name, value in (headers or {}).items()))
-        request = Request(method, path, query, given, body.encode(), upgrade=upgrade, user=user)
+        request = Request(
+            method, path, query, given, body if isinstance(body, bytes) else body.encode(), upgrade=upgrade, user=user
+        )
         exchange = self.endpoint.open(request, self.now, admission=admission, pings=pings)
         if slow:
             self.slow.add(exchange)

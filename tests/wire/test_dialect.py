@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from persistconn.wire.dialect import CLASSIC, CLASSIC_WITHOUT_START, beneath, classify
+from persistconn.wire.dialect import ASPNETCORE, CLASSIC, CLASSIC_WITHOUT_START, beneath, classify
 from persistconn.wire.http import Request
 
 BOTH = frozenset({"classic", "aspnetcore"})
@@ -21,6 +21,9 @@ BOTH = frozenset({"classic", "aspnetcore"})
         ("POST", "/chat/negotiate", "negotiateVersion=1", "aspnetcore"),
         ("POST", "/chat/negotiate", "", "aspnetcore"),
         ("POST", "/chat/hub/negotiate", "negotiateVersion=1", "aspnetcore"),
+        ("POST", "/chat/refresh", "id=t", "aspnetcore"),
+        ("POST", "/chat/hub/Refresh", "id=t", "aspnetcore"),
+        ("GET", "/chat/hub/refresh", "id=t", None),
         ("GET", "/chat//negotiate", "", "classic"),
         ("GET", "/chat/js/Negotiate", "", "classic"),
         ("GET", "/chat/ping", "", "classic"),
@@ -90,3 +93,12 @@ def test_old_clients_differ_in_start_only() -> None:
     assert not CLASSIC.remembers_negotiation
     assert not CLASSIC.gap_is_fatal
     assert CLASSIC.pings
+
+
+def test_a_connection_of_aspnetcore_is_made_by_negotiating_and_tells_no_position() -> None:
+    assert ASPNETCORE.dialect == "aspnetcore"
+    assert ASPNETCORE.remembers_negotiation
+    assert not ASPNETCORE.needs_start
+    assert not ASPNETCORE.position_on_wire
+    assert not ASPNETCORE.gap_is_fatal
+    assert not ASPNETCORE.pings

@@ -106,6 +106,46 @@ def test_the_query_of_a_request_is_read_once_unless_it_is_big() -> None:
         assert big.query is not big.query
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("id=a&ID=b", "a"), ("ID=b&id=a", "a"), ("iD=%41&ID=b", "A"), ("id=&ID=b", ""), ("ids=a", None), ("", None)],
+)
+def test_a_parameter_may_be_looked_for_in_any_case(text: str, value: str | None) -> None:
+    assert Query(text).find_in_any_case("id") == value
+
+
+@pytest.mark.parametrize(
+    ("authorization", "query", "token"),
+    [
+        (None, "", None),
+        (b"Bearer abc.d-e_f", "", "abc.d-e_f"),
+        (b" bEARER  abc ", "", "abc"),
+        (b"Bearer abc", "access_token=other", "abc"),
+        (None, "id=1&access_token=a%2Bb", "a+b"),
+        (None, "Access_Token=abc", "abc"),
+        (b"Basic YTpi", "access_token=abc", "abc"),
+        (b"Basic YTpi", "", None),
+        (b"Bearer", "", None),
+        (b"Bearer ", "access_token=", None),
+        (b"Bearerabc", "", None),
+    ],
+)
+def test_an_access_token_is_in_the_header_or_in_the_url(
+    authorization: bytes | None, query: str, token: str | None
+) -> None:
+    headers = Headers(() if authorization is None else ((b"Authorization", authorization),))
+    request = Request("GET", "/chat", query, headers)
+    assert request.token == token
+    assert "abc" not in repr(request) + repr(request.query) + repr(request.headers)
+
+
+def test_a_request_is_classic_unless_somebody_says_otherwise() -> None:
+    request = Request("GET", "/chat")
+    assert request.dialect == "classic"
+    request.dialect = "aspnetcore"
+    assert request.with_user("ann").dialect == "aspnetcore"
+
+
 def test_a_request_can_be_somebodys() -> None:
     request = Request("GET", "/echo")
     assert request.user is None

@@ -157,6 +157,21 @@ def test_a_listed_page_may_ask_before_it_asks() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("wanted", "allowed"),
+    [
+        ("x-tenant, authorization", b"x-tenant, authorization"),
+        ("x-tenant\x00", b"authorization, content-type, x-requested-with, x-signalr-user-agent"),
+        ("x" * 1_025, b"authorization, content-type, x-requested-with, x-signalr-user-agent"),
+    ],
+)
+def test_a_listed_page_may_send_headers_of_its_own(wanted: str, allowed: bytes) -> None:
+    wants = ("Access-Control-Request-Headers", wanted)
+    request = asked("https://app.test", "api.test", METHOD, wants, method="OPTIONS")
+    granted = OriginRule(["https://app.test"]).preflight(request)
+    assert dict(granted or ())[b"Access-Control-Allow-Headers"] == allowed
+
+
 def test_another_page_asks_in_vain() -> None:
     assert OriginRule().preflight(asked("https://app.test", "api.test", METHOD, method="OPTIONS")) == ()
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hmac
 import re
-from base64 import urlsafe_b64encode
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from persistconn.errors import ConfigurationError
-from persistconn.wire.tokens import GroupsToken, Signer, Tokens, new_connection_id, new_epoch
+from persistconn.wire.tokens import GroupsToken, Signer, Tokens, new_aspnetcore_id, new_connection_id, new_epoch
 
 KEY = b"0123456789abcdef"
 OLD_KEY = b"an older key of some length"
@@ -117,6 +117,13 @@ def test_keys_that_cannot_work_are_refused(keys: list[bytes], why: str) -> None:
 def test_a_connection_id_is_a_random_guid(chance: bytes) -> None:
     made = new_connection_id(lambda count: chance[:count])
     assert re.fullmatch("[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", made)
+
+
+@given(st.binary(min_size=16, max_size=16))
+def test_an_id_of_aspnetcore_can_stand_in_a_url_as_it_is(chance: bytes) -> None:
+    made = new_aspnetcore_id(lambda count: chance[:count])
+    assert re.fullmatch("[A-Za-z0-9_-]{22}", made)
+    assert urlsafe_b64decode(made + "==") == chance
 
 
 @given(st.binary(min_size=8, max_size=8))

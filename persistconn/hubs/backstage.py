@@ -1,0 +1,155 @@
+"""What serving a call takes on any wire: an instance of the hub, rules, limits, filters, and a thread for plain methods."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeAlias
+
+import anyio.to_thread
+from msgspec import Raw
+
+from persistconn import ConfigurationError, Connection, Request, Settings
+
+from .authorization import RolesOf, Rule
+from .described import DescribedHub, DescribedMethod, HubTable
+from .filters import Filter, HubCall, through
+from .hub import Hub, HubError
+from .members import Member
+from .progress import Progress
+from .scene import CallScene, HubStage
+
+__all__ = ["Backstage", "Factory", "NotAuthorized", "shown"]
+
+_logger = logging.getLogger("persistconn.hubs")
+
+Factory: TypeAlias = Callable[..., Hub[Any]]
+
+
+class NotAuthorized(Exception):
+    """A rule of the hub or the method says no."""
+
+
+class Backstage:
+    """The hubs of one mount, and how to let them work."""
+
+    def __init__(
+        self,
+        table: HubTable,
+        settings: Settings,
+        clock: Callable[[], float],
+        *,
+        factory: Factory | None = None,
+        filters: Iterable[Filter] = (),
+        roles: RolesOf | None = None,
+    ) -> None:
+        self.table = table
+        self.settings = settings
+        self.clock = clock
+        self.stages: Mapping[DescribedHub, HubStage] = {}
+        """How to reach the clients of each hub."""
+        self._make = _maker(factory)
+        self._filters = tuple(filters)
+        for one in self._filters:
+            if inspect.isfunction(one) and not inspect.iscoroutinefunction(one):
+                raise ConfigurationError(f"the filter {one.__qualname__} is a plain function: write it as async def")
+        self._roles = roles
+        rules = [rule for hub in table.hubs.values() for rule in _all_rules(hub)]
+        if roles is None and any(rule.roles is not None for rule in rules):
+            raise ConfigurationError("@authorize(roles=…) needs to know them: give add_hubs a function, roles=…")
+
+    async def allows(self, rules: Iterable[Rule], request: Request) -> bool:
+        """Whoever makes this request meets all of these."""
+        for rule in rules:
+            if not await rule.allows(request, self._roles):
+                return False
+        return True
+
+    async def authorize(self, hub: DescribedHub, method: DescribedMethod, request: Request) -> None:
+        """Raises NotAuthorized."""
+        if (hub.calls_rules or method.rules) and not await self.allows([*hub.calls_rules, *method.rules], request):
+            raise NotAuthorized(f"Caller is not authorized to invoke the {method.name} method on {hub.name}.")
+
+    def check(self, arguments: Sequence[Raw], connection: Connection, member: Member) -> None:
+        """The limits of a call. Raises HubError, so that the caller can read why."""
+        settings = self.settings
+        limit, most = "", ""
+        if settings.max_call_rate and not member.has_allowance(settings.max_call_rate, self.clock()):
+            limit, most = "max_call_rate", f"{settings.max_call_rate:g} calls a second"
+        elif len(arguments) > settings.max_call_arguments:
+            limit, most = "max_call_arguments", f"{settings.max_call_arguments} arguments"
+        elif settings.max_argument_size is not None:
+            if any(len(bytes(one)) > settings.max_argument_size for one in arguments):
+                limit, most = "max_argument_size", f"{settings.max_argument_size} bytes in one argument"
+        if limit:
+            connection.count_reaction(limit)
+            raise HubError(f"More than {most} ({limit}).")
+
+    async def run(
+        self,
+        hub: DescribedHub,
+        method: DescribedMethod,
+        arguments: list[Any],
+        scene: CallScene,
+        report: Callable[[Any], Any],
+    ) -> Any:
+        """What the method returns: a stream if it gives one. `report` is told of its progress."""
+        instance = self._make(hub.hub)
+        instance._scene = scene
+        if method.signature.progress is None and not self._filters and method.is_async:
+            return await method.function(instance, *arguments)
+        progress = Progress[Any](report)
+        try:
+            named = {method.signature.progress: progress} if method.signature.progress else {}
+            run = partial(_run, method.function, instance)
+            return await through(self._filters, HubCall(instance, method.name, arguments, scene.context), run, named)
+        finally:
+            progress._finish()
+
+    async def tell(self, hub: DescribedHub, scene: CallScene, moment: str, *args: Any) -> Any:
+        """Tell a hub of a moment in the life of a connection, if it wants to hear of it."""
+        if moment not in hub.overrides:
+            return None
+        try:
+            instance = self._make(hub.hub)
+        except Exception:
+            id = scene.connection.id
+            _logger.exception("a %s could not be made for %s of connection %s", hub.name, moment, id)
+            return ()
+        instance._scene = scene
+        return await _run(getattr(hub.hub, moment), instance, *args)
+
+
+def shown(text: str) -> str:
+    """As it may stand in a log, whatever a client wrote: on one line, and not for long."""
+    return repr(text if len(text) <= 300 else f"{text[:300]}…")[1:-1]
+
+
+def _all_rules(hub: DescribedHub) -> Iterable[Rule]:
+    yield from hub.calls_rules
+    for methods in hub.methods.values():
+        for method in methods:
+            yield from method.rules
+
+
+def _maker(factory: Factory | None) -> Callable[[type[Hub[Any]]], Hub[Any]]:
+    """How to make an instance of a hub: by its class, or by a factory that is given the class if it takes something."""
+    if factory is None:
+        return lambda hub: hub()
+    try:
+        inspect.signature(factory).bind(Hub)
+    except TypeError:
+        return lambda hub: factory()
+    return factory
+
+
+async def _run(function: Callable[..., Any], *args: Any, **named: Any) -> Any:
+    """A plain function runs in a worker thread; who calls an asynchronous generator only gets it."""
+    if inspect.iscoroutinefunction(function):
+        return await function(*args, **named)
+    if inspect.isasyncgenfunction(function):
+        return function(*args, **named)
+    result = await anyio.to_thread.run_sync(partial(function, *args, **named))
+    return await result if inspect.isawaitable(result) else result
