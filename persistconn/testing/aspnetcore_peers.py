@@ -267,11 +267,11 @@ class AspNetCorePeer:
             self._polled(line)
         elif line is self.asking:
             self.asking = None
-            if line.action == "send":
+            if line.action == "send" and self.state != "shaking hands":
                 self._send_next()
             elif line.status != 200:
                 self._give_up()
-            else:
+            elif line.action == "negotiate":
                 answer = json.loads(line.answer)
                 self.id = answer["connectionId"]
                 self.token = answer.get("connectionToken", self.id)
@@ -321,7 +321,7 @@ class AspNetCorePeer:
         self.world.hang_up(line)
         if line is self.asking:
             self.asking = None
-            if line.action == "send":
+            if line.action == "send" and self.state != "shaking hands":
                 self._send_next()  # whoever sent it is told
             else:
                 self._give_up()

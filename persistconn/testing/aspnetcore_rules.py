@@ -81,7 +81,7 @@ class AspNetCoreRules:
         if story is None or not story.is_known:
             return
         if uncertain:
-            story.must_end = True
+            story.must_end = True  # what follows would follow a gap
         elif story.attached_line == line and is_stream:
             story.must_end = graceful or not story.is_stateful
 
