@@ -53,7 +53,6 @@ class Application:
         """Do all that the endpoint says."""
         raise NotImplementedError
 
-
     def _tell(self, event: AppEvent) -> None:
         world, oracle, id = self.world, self.world.oracle, event.connection_id
         world.note("event", event)

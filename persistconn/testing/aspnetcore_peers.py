@@ -46,6 +46,8 @@ class AspNetCorePeer:
         self.version = 1
         self.skips = False
         """It opens a WebSocket without negotiation."""
+        self.is_eager = False
+        """It waits for no answer before it posts again; JavaScript and .NET do, and merge what waits."""
         self.is_hub = False
         self.wishes = False
         """It asks for stateful reconnect."""
@@ -75,6 +77,7 @@ class AspNetCorePeer:
         self._forget()
         rng = self.world.rng
         self.is_hub = self.world.has_hubs and rng.random() < 0.7
+        self.is_eager = rng.random() < 0.3
         self.wishes = self.is_hub and rng.random() < 0.7
         self.version = rng.choice((0, 1, 1))
         some = rng.sample(TRANSPORTS, rng.randrange(1, 4))
@@ -118,7 +121,7 @@ class AspNetCorePeer:
         elif transport == "serverSentEvents" and method == "GET":
             headers.append((b"accept", b"text/event-stream"))
         upgrade = transport == "webSockets" and method == "GET"
-        request = Request(method, path, query, Headers(headers), body=body, upgrade=upgrade)
+        request = Request(method, path, query, Headers(tuple(headers)), body=body, upgrade=upgrade)
         line = Line(world.next_number(), self, action, transport, request)
         line.texts = texts
         if line.is_receiving:
@@ -358,6 +361,8 @@ class AspNetCorePeer:
         if self.transport == "webSockets":
             if self.line is not None:
                 self.world.say(self.line, frame, text)
+        elif self.is_eager and text:
+            self._dial("send", self.transport, frame, (text,))
         elif len(self.to_send) < _MOST_WAITING:
             self.to_send.append((frame, text))
             if self.asking is None:
@@ -419,4 +424,3 @@ class AspNetCorePeer:
             self._dial("reconnect", self.transport)
         elif line.action == "poll":
             self._poll_again(line)
-

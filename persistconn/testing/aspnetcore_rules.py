@@ -21,6 +21,7 @@ class AspNetCoreRules:
     stories: dict[str, Story]
     holdings: Holdings
     now: float
+    disconnect_timeout: float
 
     def _begins(self, id: str, what: str) -> Story:
         raise NotImplementedError
@@ -101,6 +102,19 @@ class AspNetCoreRules:
         report = self.holdings.report(None, self.now)
         if not any(self.holdings.may_have_dropped(number, report) for number in story.expected[story.seen :]):
             story.final = len(story.expected)
+            story.final_until = self.now + self.disconnect_timeout - 1.0
+
+    def told_over(self, id: str) -> None:
+        """A poll is answered with the end."""
+        story = self.stories.get(id)
+        if story is not None and story.ending:
+            story.final_until = 0.0
+
+    def unknown_poll(self, id: str) -> None:
+        """A poll is answered with: there is no such connection."""
+        story = self.stories.get(id)
+        if story is not None and self.now < story.final_until:
+            raise Broken("last words", f"{id} was ended, and its client is not told so when it polls")
 
     # What comes out -----------------------------------------------------------------------------
 

@@ -7,7 +7,8 @@ from json import loads
 
 from ..hubs.aspnetcore_json import JsonProtocol
 from ..hubs.handshake import ACCEPTANCE, NEWEST_VERSION, Refused, answer
-from ..hubs.messages import TRACKED, Ack, Close, Invocation, Sequence as Number
+from ..hubs.messages import TRACKED, Ack, Close, Invocation
+from ..hubs.messages import Sequence as Number
 from ..hubs.replay import Replay
 from ..protocol import Exchange, Payload, ServerEndpoint
 from ..wire.format import Format
@@ -156,4 +157,3 @@ class HubSide:
             raise Broken("alarm", f"{self.id}: it comes at {now:.3f}, and was set for {self._acks_at:.3f}")
         self._acks_at = None
         self._endpoint.terms.interject(self.id, _JSON.ack(self._replay.tell()), now)
-

@@ -193,4 +193,3 @@ class Network:
         if not line.cut:
             line.cut = True
             self.process.lose(line, graceful=True)
-

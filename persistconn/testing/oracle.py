@@ -118,7 +118,12 @@ class Oracle(AspNetCoreRules):
                 story.expected.append(number)
             return number
         for story in self.stories.values():
-            if story.is_known and not story.is_deaf and (first == "*" or rest in story.groups) and story.id not in exclude:
+            if (
+                story.is_known
+                and not story.is_deaf
+                and (first == "*" or rest in story.groups)
+                and story.id not in exclude
+            ):
                 story.expected.append(number)
         return number
 
@@ -153,6 +158,7 @@ class Oracle(AspNetCoreRules):
             story.detached_at = None
             story.arrivals = []
             story.must_end = False
+            story.final_until = 0.0
 
     # What comes out -----------------------------------------------------------------------------
 

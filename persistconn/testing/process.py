@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..protocol import (
@@ -131,9 +130,7 @@ class Process(Application):
         oracle = self.world.oracle
         if line.dialect == "aspnetcore" and self.endpoint.is_connected(line.id):
             uncertain = line.in_flight is not None and line.has_answer
-            oracle.gone(
-                line.id, line.number, is_stream=line.is_stream, graceful=graceful, uncertain=uncertain
-            )
+            oracle.gone(line.id, line.number, is_stream=line.is_stream, graceful=graceful, uncertain=uncertain)
         line.lost = True
         line.in_flight = None
         oracle.arrival_may_vanish(line.id, line.number)
@@ -239,6 +236,10 @@ class Process(Application):
         elif line.action == "poll" and packet.data and packet.status == 200:
             line.has_answer = True
             oracle.committed(line.id, numbers_of(packet.data), line)
+        elif line.action == "poll" and packet.status == 204:
+            oracle.told_over(line.id)
+        elif line.action == "poll" and packet.status == 404:
+            oracle.unknown_poll(line.id)
 
     def _refused(self, line: Line, status: int) -> None:
         oracle = self.world.oracle

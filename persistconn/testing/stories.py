@@ -74,6 +74,7 @@ class Story:
         "ending",
         "expected",
         "final",
+        "final_until",
         "groups",
         "has_lost",
         "has_rejoined",
@@ -128,6 +129,8 @@ class Story:
         """Its client has gone for good, and the server knows."""
         self.final: int | None = None
         """How much of `expected` there was when the application ended it; the client has to get that."""
+        self.final_until = 0.0
+        """Until then a poll is told so."""
         self.committed: dict[int, Line] = {}
         """Publications that were the answer to a poll, and on which line."""
 
