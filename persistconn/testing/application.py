@@ -152,6 +152,9 @@ class Application:
             self.leave(id, rng.choice(GROUPS))
         elif draw < 0.9:
             self.publish("#" + rng.choice(GROUPS), exclude=[id])
+        elif draw < 0.91 and id in self.sides:
+            self.send(id)  # which has to arrive, whatever follows
+            self.close(id, allow_reconnect=False)
         elif draw < 0.92:
             return ValueError("the callback failed")
         return None

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..wire.http import Headers, Request
-from .ledger import Events, Ledger, frames_of, invocation, number_of
+from .ledger import Events, Ledger, invocation
 from .links import Line, Packet
+from .listener import Listener
 from .stories import Broken
 
 if TYPE_CHECKING:
@@ -17,13 +18,11 @@ __all__ = ["TRANSPORTS", "AspNetCorePeer"]
 
 TRANSPORTS = ("webSockets", "serverSentEvents", "longPolling")
 _ANSWER_TIMEOUT = 4.0
-_ACK_INTERVAL = 1.0
 _MOST_WAITING = 12
 _CLOSE = b'{"type":7}\x1e'
-_PING = b'{"type":6}\x1e'
 
 
-class AspNetCorePeer:
+class AspNetCorePeer(Listener):
     """One client: negotiates, falls back, speaks, resumes once where that was agreed, and else begins again."""
 
     dialect = "aspnetcore"
@@ -54,18 +53,15 @@ class AspNetCorePeer:
         self.may_resume = False
         """The server has granted that."""
         self.ledger: Ledger | None = None
-        """Stateful reconnect was agreed on, and this keeps the books."""
         self.transports: list[str] = []
         self.transport = ""
         self.line: Line | None = None
-        """What it receives on."""
         self.asking: Line | None = None
         """Its negotiate, or its POST."""
         self.to_send: list[tuple[bytes, str]] = []
         """Frames, and what is said by them; they leave together."""
         self.acks_due = False
         self.in_step = True
-        """Numbers count: false from a reconnect to the server's Sequence."""
         self.acks_due = False
 
     # Beginning ----------------------------------------------------------------------------------
@@ -170,11 +166,11 @@ class AspNetCorePeer:
             self._opened(line)
         if packet.messages:
             for message in packet.messages:
-                self._take(line, message)
+                self.take(line, message)
         elif packet.data:
             assert isinstance(line.frames, Events)
             for event in line.frames.feed(packet.data):
-                self._take(line, event)
+                self.take(line, event)
         if packet.ended and line.wanted:
             self._ended_well(line)
             self.broken(line)
@@ -201,69 +197,9 @@ class AspNetCorePeer:
             version = 2 if self.world.rng.random() < 0.9 else 1
             if self.may_resume and version == 2 and self.transport == "webSockets":
                 self.ledger = Ledger()
-            self._write(b'{"protocol":"json","version":%d}\x1e' % version, "")
+            self.write(b'{"protocol":"json","version":%d}\x1e' % version, "")
         else:
             self.state = "connected"
-
-    def _take(self, line: Line, unit: bytes) -> None:
-        if line is not self.line:
-            return
-        try:
-            frames = frames_of(unit)
-        except ValueError as error:
-            raise Broken("frame", f"{line}: {error}") from None
-        numbers: list[int] = []
-        for frame in frames:
-            if self.is_hub:
-                self._take_message(line, frame, numbers)
-            elif isinstance(frame, dict):
-                if frame not in ({}, {"over": True}):
-                    raise Broken("frame", f"{line}: {frame}")
-            else:
-                numbers.append(number_of(frame))
-        if numbers:
-            self.world.oracle.delivered(self.id, numbers)
-
-    def _take_message(self, line: Line, frame: Any, numbers: list[int]) -> None:
-        if self.state == "shaking hands":
-            if frame != {}:
-                raise Broken("handshake", f"{line}: {frame} comes before its answer")
-            self.state = "connected"
-            if self.transport != "longPolling":
-                self._write(_PING, "")
-            return
-        kind = frame["type"] if isinstance(frame, dict) else None
-        ledger = self.ledger
-        if ledger is None:
-            if kind == 1:
-                numbers.append(number_of(frame["arguments"][0]))
-            elif kind not in (6, 7):
-                raise Broken("frame", f"{line}: {frame}")
-        elif kind == 9:
-            if not ledger.resynchronize(frame["sequenceId"]):
-                raise Broken("sequence", f"{line}: {frame} after {ledger.latest}")
-            self.in_step = True
-        elif not self.in_step:
-            raise Broken("sequence", f"{line}: {frame} comes before the Sequence")
-        elif kind == 8:
-            ledger.acknowledge(frame["sequenceId"])
-        elif kind == 1:
-            if ledger.take():
-                numbers.append(number_of(frame["arguments"][0]))
-            self._owe_ack()
-        elif kind not in (6, 7):
-            raise Broken("frame", f"{line}: {frame}")
-
-    def _owe_ack(self) -> None:
-        if not self.acks_due:
-            self.acks_due = True
-            self.world.after(_ACK_INTERVAL, self._ack, self.ledger)
-
-    def _ack(self, ledger: Ledger) -> None:
-        if ledger is self.ledger:
-            self.acks_due = False
-            if self.state == "connected" and self.line is not None:
-                self.world.say(self.line, b'{"type":8,"sequenceId":%d}\x1e' % ledger.latest)
 
     def _answered(self, line: Line) -> None:
         if line is self.line:
@@ -298,7 +234,7 @@ class AspNetCorePeer:
             self._give_up()
             return
         elif line.answer:
-            self._take(line, line.answer)
+            self.take(line, line.answer)
         self._dial("poll", self.transport)
 
     # Losing and coming back ---------------------------------------------------------------------
@@ -344,7 +280,7 @@ class AspNetCorePeer:
         """Send a message or a few."""
         if self.state != "connected":
             return
-        for _ in range(self.world.rng.choice((1, 1, 1, 3))):
+        for _ in range(self.world.rng.choice((1, 1, 1, 8 if self.is_eager else 3))):
             self.spoken += 1
             text = f"{self.name}.{self.spoken}"
             if self.ledger is not None:
@@ -353,11 +289,12 @@ class AspNetCorePeer:
                 frame = invocation(text)
                 self.ledger.keep(frame)
                 self.world.oracle.said(self.id, text)
-                self._write(frame, "")
+                self.write(frame, "")
             else:
-                self._write(invocation(text) if self.is_hub else text.encode() + b"\x1e", text)
+                self.write(invocation(text) if self.is_hub else text.encode() + b"\x1e", text)
 
-    def _write(self, frame: bytes, text: str) -> None:
+    def write(self, frame: bytes, text: str) -> None:
+        """Send a frame; `text` is what is said by it."""
         if self.transport == "webSockets":
             if self.line is not None:
                 self.world.say(self.line, frame, text)

@@ -23,7 +23,7 @@ _planted = planter(PLANTED_IN_ASPNETCORE, "aspnetcore")
 # Stateful reconnect -----------------------------------------------------------------------------
 
 
-@_planted("silent loss", "order", "sequence", "ack", "ring")
+@_planted("silent loss", "order", "sequence", "ack", "ring", "last words")
 def replay_forgets_a_frame(patch: pytest.MonkeyPatch) -> None:
     def resume(original: Any, self: Any) -> Any:
         number, frames = original(self)
@@ -32,7 +32,7 @@ def replay_forgets_a_frame(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, Replay, "resume", resume)
 
 
-@_planted("sequence", "silent loss", "order", "ring")
+@_planted("sequence", "silent loss", "order", "ring", "last words")
 def sequence_one_too_high(patch: pytest.MonkeyPatch) -> None:
     def resume(original: Any, self: Any) -> Any:
         number, frames = original(self)
@@ -41,7 +41,7 @@ def sequence_one_too_high(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, Replay, "resume", resume)
 
 
-@_planted("sequence", "silent loss", "order", "ring")
+@_planted("sequence", "silent loss", "order", "ring", "last words")
 def sequence_one_too_low(patch: pytest.MonkeyPatch) -> None:
     def resume(original: Any, self: Any) -> Any:
         number, frames = original(self)
@@ -60,12 +60,12 @@ def acknowledgements_not_heeded(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, Replay, "acknowledge", lambda original, self, number: original(self, number - 1))
 
 
-@_planted("silent loss", "order", "sequence", "ring")
+@_planted("silent loss", "order", "sequence", "ring", "last words")
 def acknowledged_one_too_many(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, Replay, "acknowledge", lambda original, self, number: original(self, number + 1))
 
 
-@_planted("silent loss", "order", "sequence", "ring")
+@_planted("silent loss", "order", "sequence", "ring", "last words")
 def broadcasts_are_not_numbered(patch: pytest.MonkeyPatch) -> None:
     for module in (terms, aspnetcore_requests):
         patch.setattr(module, "numbered", lambda framing: framing)
@@ -102,7 +102,7 @@ def lost_socket_ends_the_one_that_took_over(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, Lifecycle, "lost", lost)
 
 
-@_planted("end")
+@_planted("end", "revived")
 def an_answer_to_a_poll_is_lost_silently(patch: pytest.MonkeyPatch) -> None:
     def lost(original: Any, self: Any, exchange: Any, graceful: bool = False) -> None:
         exchange.unrepeated = False
