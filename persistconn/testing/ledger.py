@@ -95,15 +95,13 @@ class Ledger:
     [True, True, False, True]
     """
 
-    __slots__ = ("_latest", "_next", "_sent", "_total", "told")
+    __slots__ = ("_latest", "_next", "_sent", "_total")
 
     def __init__(self) -> None:
         self._total = 0
         self._sent: deque[tuple[int, bytes]] = deque()
         self._next = 1
         self._latest = 0
-        self.told = 0
-        """The last number that we acknowledged."""
 
     @property
     def waiting(self) -> int:
@@ -143,3 +141,6 @@ class Ledger:
             return False
         self._next = number
         return True
+
+    def __repr__(self) -> str:
+        return f"<Ledger {self._total} sent, {self._latest} received>"
