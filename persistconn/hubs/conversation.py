@@ -176,6 +176,6 @@ class Resumption:
         """The same."""
         frames: tuple[bytes, ...] = ()
         if self._session.may_resume:
-            frames = tuple(frame for output in self._session.resume(self._clock()) for frame in output.frames)
+            frames = tuple(frame for output in self._session.resume(self._clock(), late=True) for frame in output.frames)
         self._arm()
         return frames

@@ -85,6 +85,7 @@ class HubSession:
         "_binary",
         "_due",
         "_heard",
+        "_is_late",
         "_protocols",
         "_replay",
         "_rest",
@@ -114,6 +115,8 @@ class HubSession:
         self._binary = binary
         self._replay = Replay(replay_bytes) if resumable else None
         self._rest = bytearray()
+        self._is_late = False
+        """What comes is of a socket that has been replaced."""
         self._due = {Timer.HANDSHAKE: now + settings.handshake_timeout}
         self._heard = False
         """The client gives signs of life, so that silence says something (§8)."""
@@ -129,7 +132,7 @@ class HubSession:
         self._at_work += 1
         self._due.pop(Timer.CLIENT, None)
         said: list[Output] = []
-        if self.stage in (Stage.AWAY, Stage.OVER):
+        if self._is_late or self.stage in (Stage.AWAY, Stage.OVER):
             return said
         if isinstance(data, str):
             data = data.encode("utf-8", "surrogatepass")
@@ -309,14 +312,21 @@ class HubSession:
         said.append(self._end(DisconnectReason.closed, None))
         return said
 
-    def resume(self, now: float) -> list[Transmit]:
+    def reconnected(self) -> None:
+        """What comes now is of the socket that `resume` was for, from its beginning."""
+        self._is_late = False
+        self._rest = bytearray()
+
+    def resume(self, now: float, *, late: bool = False) -> list[Transmit]:
         """A new socket carries the connection: what has to be written on it first (§6.6).
 
-        LocalProtocolError unless `may_resume`.
+        `late`: what the old socket brought may still be received, until `reconnected`. It has to be ignored, all of it
+        or nothing, since the client repeats it and numbers are counted. LocalProtocolError unless `may_resume`.
         """
         if self._replay is None or not self.may_resume:
             raise LocalProtocolError("this connection cannot be resumed")
         self._turn(StageInput.RESUME)
+        self._is_late = late
         self._rest = bytearray()  # of a message that comes again, from its beginning
         if self._replay.owes_ack:
             self._due.setdefault(Timer.ACK, now + ACK_INTERVAL)

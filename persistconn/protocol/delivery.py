@@ -390,11 +390,9 @@ class Delivery:
 
 def _within_reach(batch: Batch, replay: Replay, session: Session) -> Batch:
     """What may be handed out of a batch before its reader has acknowledged something; its frames are numbered here."""
-    position = session.position
     for count, post in enumerate(batch.posts):
         if post.payload.numbered:
             if replay.must_wait:
-                return Batch(batch.posts[:count], position, 0)
+                return Batch(batch.posts[:count], post.position - 1, 0)  # what lies between is not for it
             replay.track(post.payload.form(session.format.name))
-        position = post.position
     return batch

@@ -67,12 +67,13 @@ class Application:
             if event.request.dialect == "aspnetcore":
                 is_hub = event.request.path.startswith(ROUTE + HUB_PATH)
                 most = world.rng.choice((300, 2_000, 100_000))
-                self.sides[id] = HubSide(self.endpoint, id, is_hub, most, world.now)
+                self.sides[id] = HubSide(self.endpoint, id, is_hub, most, lambda: world.now, self.waits)
         elif isinstance(event, Alarm):
             oracle.told_alarm(id)
             if side is None:
                 raise Broken("alarm", f"{id} is of classic")
             side.alarm(world.now)
+            self._judge(side)
         elif isinstance(event, Reconnected):
             line = world.line_of(event.request)
             if side is not None:
@@ -102,13 +103,17 @@ class Application:
         oracle, now = self.world.oracle, self.world.now
         oracle.told_data(side.id)
         was_open = side.is_open
-        for text in side.receive(event.data, event.exchange, now):
+        for text in side.receive(event.data, now):
             oracle.heard(side.id, text)
         if side.is_open and not was_open:
             oracle.agreed(side.id, stateful=side.is_stateful)
+        self._judge(side)
+
+    def _judge(self, side: HubSide) -> None:
+        """The hub protocol may have come to its end."""
         if side.has_closed:
-            oracle.ending(side.id)
-            self.endpoint.close(side.id, now)
+            self.world.oracle.ending(side.id)
+            self.endpoint.close(side.id, self.world.now)
 
     def _is_stalled(self, id: str) -> bool:
         """A write to this connection has been in flight for the write deadline."""

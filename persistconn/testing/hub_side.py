@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from json import loads
 
 from ..hubs.aspnetcore_json import JsonProtocol
-from ..hubs.handshake import ACCEPTANCE, NEWEST_VERSION, Refused, answer
-from ..hubs.messages import TRACKED, Ack, Close, Invocation
-from ..hubs.messages import Sequence as Number
-from ..hubs.replay import Replay
-from ..protocol import Exchange, Payload, ServerEndpoint
+from ..hubs.messages import Invocation
+from ..hubs.session import HubSession
+from ..hubs.stages import Agreed, Begin, Finish, Interject, MayGoOn, Output, Transmit
+from ..protocol import DisconnectReason, Payload, ServerEndpoint
 from ..wire.format import Format
 from .ledger import RECORD_SEPARATOR
 from .stories import Broken
@@ -21,7 +20,6 @@ HUB_PATH = "/hub"
 """Behind the mount: here a client speaks the hub protocol; at the mount itself it only sends texts."""
 ALL = "all"
 """The topic that everybody reads: hub connections from their handshake on."""
-_ACK_INTERVAL = 1.0
 _LINES = Format("lines", keep_alive=b"{}\x1e", farewell=b'{"over":true}\x1e')
 _JSON = JsonProtocol()
 _HUB = Format("json", keep_alive=_JSON.ping(), farewell=_JSON.close(allow_reconnect=True))
@@ -46,20 +44,27 @@ def payload_of(json_text: bytes) -> Payload:
 class HubSide:
     """One connection. To the core it is the `Replay` of a stateful one."""
 
-    def __init__(self, endpoint: ServerEndpoint, id: str, is_hub: bool, most: int, now: float) -> None:
+    def __init__(
+        self, endpoint: ServerEndpoint, id: str, is_hub: bool, most: int, clock: Callable[[], float], waits: set[str]
+    ) -> None:
+        now = clock()
         self.id = id
-        self.is_hub = is_hub
+        self._clock = clock
+        self._waits = waits
         self.is_open = not is_hub
         """Messages may be sent to it."""
         self.is_stateful = False
         self.has_closed = False
-        """The client has said goodbye in a message."""
+        """The client has said goodbye in a message, or took too long with its handshake."""
         self._endpoint = endpoint
-        self._replay = Replay(most)
-        self._exchange: Exchange | None = None
         self._rest = b""
-        self._acks_at: float | None = None
-        if not is_hub:
+        self._armed: float | None = None
+        self._session: HubSession | None = None
+        if is_hub:
+            resumable = endpoint.terms.is_resumable(id)
+            self._session = HubSession([_JSON], endpoint.settings, now, resumable=resumable, replay_bytes=most)
+            self._arm(now)
+        else:
             endpoint.terms.speak(id, _LINES, now)
 
     # What the core asks -------------------------------------------------------------------------
@@ -67,93 +72,90 @@ class HubSide:
     @property
     def must_wait(self) -> bool:
         """Too much is not acknowledged."""
-        return self._replay.is_full
+        return self._hub.must_wait
 
     def track(self, frame: bytes) -> None:
         """A numbered frame is being written."""
-        self._replay.keep(frame)
+        self._hub.track(frame)
 
     def lost(self) -> None:
-        """The socket is lost. What it brought before, and still waits to be read, counts."""
+        """The socket is lost."""
+        self._hub.ended(graceful=False)
 
     def resume(self) -> Sequence[bytes]:
         """A new socket begins with this."""
-        number, frames = self._replay.resume()
-        return (_JSON.sequence(number), *frames)
+        return [frame for said in self._hub.resume(self._clock(), late=True) for frame in said.frames]
 
     @property
     def unacknowledged(self) -> int:
         """Bytes that the client has not acknowledged."""
-        return self._replay.buffered
+        return self._hub.buffered
+
+    @property
+    def _hub(self) -> HubSession:
+        assert self._session is not None
+        return self._session
 
     # What the client says -----------------------------------------------------------------------
 
-    def receive(self, data: str | bytes, exchange: Exchange, now: float) -> list[str]:
+    def receive(self, data: str | bytes, now: float) -> list[str]:
         """The texts that are whole with this."""
-        if exchange is not self._exchange and (exchange.duplex or self._exchange is None):
-            self._exchange = exchange
-            self._rest = b""  # what was cut off comes again, from its beginning
-        *records, self._rest = (self._rest + (data.encode() if isinstance(data, str) else data)).split(RECORD_SEPARATOR)
-        if not self.is_hub:
+        if self._session is None:
+            whole = self._rest + (data.encode() if isinstance(data, str) else data)
+            *records, self._rest = whole.split(RECORD_SEPARATOR)
             return [record.decode() for record in records]
-        said: list[str] = []
-        for record in records:
-            if self.is_open:
-                said += self._read(record, now)
-            else:
-                self._shake_hands(record, now)
+        said = self._carry_out(self._session.receive(data, now), now)
+        self._session.dispatched(now)
+        self._arm(now)
         return said
 
-    def _shake_hands(self, record: bytes, now: float) -> None:
-        asked = answer(record, [_JSON])
-        if isinstance(asked, Refused):
-            raise Broken("handshake", f"{self.id}: {asked.error}")
-        self.is_open = True
+    def _carry_out(self, outputs: Sequence[Output], now: float) -> list[str]:
         endpoint, id = self._endpoint, self.id
-        endpoint.terms.speak(id, _HUB, now)
-        endpoint.send(id, Payload.of_frame(ACCEPTANCE, numbered=False), now)
-        if asked.version >= NEWEST_VERSION and endpoint.terms.is_resumable(id):
-            self.is_stateful = True
-            endpoint.terms.resume_with(id, self, now)
-        endpoint.terms.subscribe(id, ALL, now)
+        texts: list[str] = []
+        for output in outputs:
+            match output:
+                case Invocation():
+                    texts.append(loads(bytes(output.arguments[0])))
+                case Agreed():
+                    self.is_open = True
+                    self.is_stateful = output.resumable
+                    endpoint.terms.speak(id, _HUB, now)
+                case Transmit():
+                    for frame in output.frames:
+                        if endpoint.send(id, Payload.of_frame(frame, numbered=output.numbered), now) is False:
+                            self._waits.add(id)
+                case Begin():
+                    if self.is_stateful:
+                        endpoint.terms.resume_with(id, self, now)
+                    endpoint.terms.subscribe(id, ALL, now)
+                case Interject():
+                    endpoint.terms.interject(id, output.frame, now)
+                case MayGoOn():
+                    endpoint.terms.go_on_sending(id, now)
+                case Finish():
+                    self._finish(output)
+        return texts
 
-    def _read(self, record: bytes, now: float) -> list[str]:
-        message = _JSON.read(record)
-        if self.is_stateful and isinstance(message, TRACKED):
-            is_new = self._replay.take()
-            self._owe_ack(now)
-            if not is_new:
-                return []
-        if isinstance(message, Invocation):
-            return [loads(bytes(message.arguments[0]))]
-        if isinstance(message, Close):
-            self.has_closed = True
-        elif isinstance(message, Ack) and self.is_stateful:
-            was_full = self._replay.is_full
-            self._replay.acknowledge(message.sequence)
-            if was_full and not self._replay.is_full:
-                self._endpoint.terms.go_on_sending(self.id, now)
-        elif isinstance(message, Number) and not self._replay.resynchronize(message.sequence):
-            raise Broken("sequence", f"{self.id}: the client goes on with {message.sequence}, so something is lost")
-        return []
-
-    def _owe_ack(self, now: float) -> None:
-        if self._acks_at is None:
-            self._acks_at = now + _ACK_INTERVAL
-            self._endpoint.terms.alarm(self.id, self._acks_at, now)
+    def _finish(self, end: Finish) -> None:
+        if self.is_open and end.reason is not DisconnectReason.closed:
+            raise Broken("hub protocol", f"{self.id} broke it: {end.error}")
+        self.has_closed = True
 
     # Time ---------------------------------------------------------------------------------------
 
     def is_back(self, now: float) -> None:
-        """It is on a new socket: the last Ack may have been lost with the old one."""
-        if self._replay.owes_ack:
-            self._owe_ack(now)
+        """It is on a new socket, and all that the old one brought has been read."""
+        self._hub.reconnected()
+        self._arm(now)
 
     def alarm(self, now: float) -> None:
-        """The time for an Ack has come."""
-        if self._acks_at is None:
-            raise Broken("alarm", f"{self.id}: nobody has set it")
-        if now < self._acks_at - 1.0:  # a caller's clock may be late by so much
-            raise Broken("alarm", f"{self.id}: it comes at {now:.3f}, and was set for {self._acks_at:.3f}")
-        self._acks_at = None
-        self._endpoint.terms.interject(self.id, _JSON.ack(self._replay.tell()), now)
+        """What was waited for is due."""
+        self._armed = None
+        self._carry_out(self._hub.tick(now), now)
+        self._arm(now)
+
+    def _arm(self, now: float) -> None:
+        deadline = self._hub.deadline
+        if deadline != self._armed:
+            self._armed = deadline
+            self._endpoint.terms.alarm(self.id, deadline, now)

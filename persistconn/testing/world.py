@@ -15,6 +15,7 @@ def draw_settings(rng: Random) -> Settings:
     return Settings(
         keep_alive=2.0,
         ping_interval=2.0,
+        client_timeout=3_600.0,
         poll_timeout=rng.choice((3.0, 5.0, 15.0)),
         allow_stateful_reconnect=True,
         disconnect_timeout=disconnect_timeout,

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from persistconn.hubs.replay import Replay
+from persistconn.hubs.session import HubSession
 from persistconn.protocol import Disconnected, ServerEndpoint, aspnetcore_requests, terms
 from persistconn.protocol.delivery import Delivery
 from persistconn.protocol.last_words import LastWords
@@ -159,12 +160,14 @@ def a_post_is_answered_and_dropped(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, Lifecycle, "receive", receive)
 
 
-@_planted("alarm", "ack", "lifecycle")
-def alarms_come_early(patch: pytest.MonkeyPatch) -> None:
-    def alarm(original: Any, self: Any, id: str, at: Any, now: float) -> None:
-        original(self, id, None if at is None else at - 2.0, now)
+@_planted("ack")
+def alarms_do_not_come(patch: pytest.MonkeyPatch) -> None:
+    wrap(patch, Terms, "alarm", lambda original, self, id, at, now: None)
 
-    wrap(patch, Terms, "alarm", alarm)
+
+@_planted("inbound order", "hub protocol", "sequence")
+def data_of_the_old_socket_counts_on_the_new_one(patch: pytest.MonkeyPatch) -> None:
+    wrap(patch, HubSession, "resume", lambda original, self, now, late=False: original(self, now))
 
 
 @_planted("keep-alive")
