@@ -106,6 +106,7 @@ class Oracle(AspNetCoreRules):
         story = self.stories.get(id)
         if story is not None:
             story.groups.discard(group)
+            story.once_in.add("#" + group)
             story.lately = []
 
     def published(self, topic: str, size: int, exclude: Collection[str] = ()) -> int:
@@ -317,7 +318,7 @@ class Oracle(AspNetCoreRules):
                 raise Broken("timed out", f"{id} has been away for {away} only")
         if reason == "slow" and not stalled:
             report = self.holdings.report(None, self.now)
-            unseen = story.expected[story.seen :]
+            unseen = story.expected[story.seen :] + self._of_groups_it_left(story)
             if not story.has_lost and not any(self.holdings.may_have_dropped(number, report) for number in unseen):
                 raise Broken("slow", f"{id} was ended as slow, but has missed nothing")
         if story.dialect == "aspnetcore":
@@ -325,6 +326,11 @@ class Oracle(AspNetCoreRules):
         story.phase = Phase.OVER
         story.arrivals = []
         story.owed = []
+
+    def _of_groups_it_left(self, story: Story) -> list[int]:
+        """Publications of which nobody knows any more, once they are dropped, that it was no member by then."""
+        since = story.expected[story.seen - 1] if story.seen else 0
+        return [n for n in range(since + 1, self.holdings.head + 1) if self.holdings.topic_of(n) in story.once_in]
 
     # Now and then -------------------------------------------------------------------------------
 

@@ -83,6 +83,7 @@ class Story:
         "is_stateful",
         "lately",
         "must_end",
+        "once_in",
         "owed",
         "phase",
         "reports",
@@ -95,6 +96,8 @@ class Story:
         self.id = id
         self.phase = Phase.UNKNOWN
         self.groups: set[str] = set()
+        self.once_in: set[str] = set()
+        """Topics of groups it has left."""
         self.lately: list[frozenset[str]] = []
         """What `groups` was in the course of its last change."""
         self.expected: list[int] = []
