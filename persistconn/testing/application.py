@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,8 @@ class Application:
         self.endpoint = endpoint
         self.waits: set[str] = set()
         """Connections of which `send` said False and no Drained has come."""
+        self.may_drain: Counter[str] = Counter()
+        """How often a Drained may come: at most once for each False."""
         self.is_draining = False
         self.is_dead = False
         self.abandoned = ""
@@ -67,7 +70,7 @@ class Application:
             if event.request.dialect == "aspnetcore":
                 is_hub = event.request.path.startswith(ROUTE + HUB_PATH)
                 most = world.rng.choice((300, 2_000, 100_000))
-                self.sides[id] = HubSide(self.endpoint, id, is_hub, most, lambda: world.now, self.waits)
+                self.sides[id] = HubSide(self.endpoint, id, is_hub, most, lambda: world.now, self.must_wait)
         elif isinstance(event, Alarm):
             oracle.told_alarm(id)
             if side is None:
@@ -108,6 +111,11 @@ class Application:
         if side.is_open and not was_open:
             oracle.agreed(side.id, stateful=side.is_stateful)
         self._judge(side)
+
+    def must_wait(self, id: str) -> None:
+        """`send` said False."""
+        self.waits.add(id)
+        self.may_drain[id] += 1
 
     def _judge(self, side: HubSide) -> None:
         """The hub protocol may have come to its end."""
@@ -182,7 +190,7 @@ class Application:
             return
         payload = self._payload("@" + id, ())
         if self.endpoint.send(id, payload, self.world.now) is False:
-            self.waits.add(id)
+            self.must_wait(id)
         self.pump()
 
     def _payload(self, to: str, exclude: Sequence[str]) -> Payload:

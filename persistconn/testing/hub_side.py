@@ -45,12 +45,18 @@ class HubSide:
     """One connection. To the core it is the `Replay` of a stateful one."""
 
     def __init__(
-        self, endpoint: ServerEndpoint, id: str, is_hub: bool, most: int, clock: Callable[[], float], waits: set[str]
+        self,
+        endpoint: ServerEndpoint,
+        id: str,
+        is_hub: bool,
+        most: int,
+        clock: Callable[[], float],
+        must_wait: Callable[[str], None],
     ) -> None:
         now = clock()
         self.id = id
         self._clock = clock
-        self._waits = waits
+        self._must_wait = must_wait
         self.is_open = not is_hub
         """Messages may be sent to it."""
         self.is_stateful = False
@@ -123,7 +129,7 @@ class HubSide:
                 case Transmit():
                     for frame in output.frames:
                         if endpoint.send(id, Payload.of_frame(frame, numbered=output.numbered), now) is False:
-                            self._waits.add(id)
+                            self._must_wait(id)
                 case Begin():
                     if self.is_stateful:
                         endpoint.terms.resume_with(id, self, now)

@@ -191,7 +191,8 @@ class Process(Application):
                 elif type(output) is Resume:
                     self._resume(output.exchange)
                 elif type(output) is Drained:
-                    if output.connection_id not in self.waits:
+                    self.may_drain[output.connection_id] -= 1
+                    if self.may_drain[output.connection_id] < 0:
                         raise Broken("drained", f"nobody waits for {output.connection_id}")
                     self.waits.discard(output.connection_id)
         finally:

@@ -240,6 +240,8 @@ class Simulation(Network):
             if peer.state == "connected":
                 self.oracle.audit(peer.id, peer.groups_token, settings.groups_lifetime)
                 self.process.audit(peer.id)
+                if isinstance(peer, AspNetCorePeer) and peer.ledger is not None and peer.ledger.waiting:
+                    raise Broken("ack", f"{peer.ledger.waiting} frames of {peer.name} are not acknowledged")
             elif peer.state != "away":
                 raise Broken("liveness", f"all is calm, but {peer.name} is still {peer.state}")
         for id in self.process.waits:

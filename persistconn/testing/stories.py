@@ -20,6 +20,10 @@ class Broken(AssertionError):
     def __init__(self, rule: str, what: str) -> None:
         super().__init__(f"{rule}: {what}")
         self.rule = rule
+        self.what = what
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.rule, self.what)  # a pool of processes hands it on
 
 
 class Phase(Enum):
