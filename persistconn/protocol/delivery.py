@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from ..bus.post import Encoded, Post
 from ..bus.topic import Topic
-from ..bus.topics import Batch, Topics
+from ..bus.topics import Topics
 from ..errors import LocalProtocolError
 from ..settings import Settings
 from ..wire.aspnetcore_answers import empty_poll, over
@@ -22,10 +22,9 @@ from ..wire.classic_answers import plain_envelope
 from ..wire.http import End, Head, Message, Piece, RawHeaders
 from ..wire.tokens import Tokens
 from ..wire.transports import Framing
-from .batches import Batches, units
+from .batches import Batches, units, within_reach
 from .exchange import Exchange
 from .outputs import AppEvent, Output, Transmit
-from .replay import Replay
 from .session import Due, Session
 
 __all__ = ["Aftermath", "Delivery"]
@@ -364,7 +363,7 @@ class Delivery:
             after.gaps.append((session, batch.missed))
             return
         if session.replay is not None:
-            batch = _within_reach(batch, session.replay, session)
+            batch = within_reach(batch, session.replay, session)
         framing = exchange.framing
         assert framing is not None
         session.position = batch.position
@@ -390,13 +389,3 @@ class Delivery:
             exchange.idle = True
         if session.awaited:
             after.caught_up.append(session)
-
-
-def _within_reach(batch: Batch, replay: Replay, session: Session) -> Batch:
-    """What may be handed out of a batch before its reader has acknowledged something; its frames are numbered here."""
-    for count, post in enumerate(batch.posts):
-        if post.payload.numbered:
-            if replay.must_wait:
-                return Batch(batch.posts[:count], post.position - 1, 0)  # what lies between is not for it
-            replay.track(post.payload.form(session.format.name))
-    return batch
