@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import math
 import secrets
 import threading
 import time
@@ -179,8 +180,8 @@ class App:
         around every call, the first outermost: `async def f(call: HubCall, proceed) -> object`. `user_id(request)`
         says which user a connection belongs to in `clients.user(…)`, instead of `request.user`; `roles(request)`
         which roles it has, for `@authorize(roles=…)`. The generated script is at `path/hubs` and `path/js`; without
-        `javascript` it says that it has been disabled. `messagepack` says how values are written to ASP.NET Core clients
-        that speak MessagePack: .NET clients expect `hubs.DOTNET`.
+        `javascript` it says that it has been disabled. `messagepack` says how values are written to clients that speak
+        MessagePack: those of .NET expect `hubs.DOTNET`.
 
         Raises ConfigurationError for names that collide and for parameters that cannot be read from JSON.
         """
@@ -195,7 +196,7 @@ class App:
             roles=roles,
             javascript=javascript,
             messagepack=PYTHON if messagepack is None else messagepack,
-            dialects=dialects,
+            dialects=self._dialects if dialects is None else _names(dialects),
         )
 
     def clients(self, hub: type[Hub[PageT]]) -> HubClients[PageT]:
@@ -292,7 +293,7 @@ class App:
             if self._authenticate is not None:
                 who: Who = await call(self._authenticate, request)
                 if isinstance(who, Identity):
-                    expires_in = who.expires_in
+                    expires_in = None if who.expires_in == math.inf else who.expires_in
                     who = who.name
                 request = request.with_user(who)
             if not await call(owner.authorize, request):
@@ -305,8 +306,8 @@ class App:
                 admission = Admission(topics=tuple(await owner.subscriptions(request)))
             else:
                 admission = self._admission(route, request)
-            if expires_in is not None:
-                admission = replace(admission, expires_in=max(0.0, expires_in))
+            if self._authenticate is not None:  # who has no more to say about that lifts what was said before
+                admission = replace(admission, expires_in=None if expires_in is None else max(0.0, expires_in))
         except BaseException as error:
             if ends_this_task(error):
                 raise

@@ -82,7 +82,8 @@ class Reply:
     @property
     def has_body(self) -> bool:
         """The client waits for the answer to a request of its own; else it is one more WebSocket message."""
-        return not self._message.exchange.duplex
+        exchange = self._message.exchange
+        return not exchange.duplex and exchange.request.dialect == "classic"  # else it has been answered
 
     def send(self, data: Any) -> Nothing:
         """Answer with `data`: anything msgspec can turn into JSON, or a `Payload`.
@@ -180,7 +181,7 @@ class Connection:
         outlet = self._outlet
         if get_ident() != outlet.thread:
             outlet.complain("connection.send")
-        if type(data) is Payload:
+        if isinstance(data, Encoded):
             return outlet.send_to(self.id, data)
         json = encode(data)
         return outlet.send_to(self.id, Encoded(data, json) if json.isascii() else Payload(data))
@@ -215,7 +216,10 @@ class Connection:
     # For layers: a protocol on top of a connection -------------------------------------------------
 
     def speak(self, format: Format) -> None:
-        """From now on this ASP.NET Core connection is sent one form of every payload, as `format` says."""
+        """From now on this ASP.NET Core connection is sent one form of every payload, as `format` says.
+
+        As on .NET that goes for what waits to be written, too.
+        """
         self._outlet.speak(self.id, format)
 
     def subscribe(self, topic: str) -> Nothing:

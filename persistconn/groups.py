@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from .bus.post import Payload
+from .bus.post import Encoded, Payload
 from .bus.topic import group, named
 from .outlet import Nothing
 
@@ -17,9 +17,9 @@ __all__ = ["Group", "Groups", "Memberships", "Topics", "Who", "ids_of", "payload
 Who: TypeAlias = "Iterable[str | Connection]"
 
 
-def payload_of(data: Any) -> Payload:
+def payload_of(data: Any) -> Encoded:
     """What is sent of `data`."""
-    return data if isinstance(data, Payload) else Payload(data)
+    return data if isinstance(data, Encoded) else Payload(data)
 
 
 def ids_of(who: Who) -> frozenset[str]:

@@ -134,7 +134,7 @@ class Host(Sending):
         self.endpoint.pong(exchange, self.clock())
 
     def lost(self, exchange: Exchange, *, graceful: bool = False) -> None:
-        """The peer or its socket is gone. `graceful`: it has said goodbye, by a WebSocket Close frame."""
+        """The peer or its socket is gone; `graceful`: it said goodbye, with the close frame of a WebSocket."""
         self.endpoint.lost(exchange, self.clock(), graceful=graceful)
         self.pump()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeAlias
 
-from .bus.post import Encoded, Payload
+from .bus.post import Encoded
 from .errors import PersistconnError, RemoteProtocolError
 from .protocol.outputs import Received
 from .protocol.replay import Replay
@@ -30,11 +30,11 @@ class Outlet(Protocol):
     thread: int | None
     """The thread of the event loop; None when the app is not running."""
 
-    def send(self, ids: Sequence[str], payload: Payload) -> Nothing:
+    def send(self, ids: Sequence[str], payload: Encoded) -> Nothing:
         """Post to connections; to a single one, wait while it is too far behind. Unknown ids are no error."""
         ...
 
-    def publish(self, topic: str, payload: Payload, exclude: frozenset[str]) -> Nothing:
+    def publish(self, topic: str, payload: Encoded, exclude: frozenset[str]) -> Nothing:
         """Post to a topic; waits for nobody."""
         ...
 

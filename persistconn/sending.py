@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import anyio
 
-from .bus.post import Encoded, Payload
+from .bus.post import Encoded
 from .callbacks import Callbacks
 from .connection import Connection, PersistentConnection
 from .errors import ConnectionClosed, PersistconnError, RemoteProtocolError
@@ -70,12 +70,12 @@ class Sending:
             if not self.endpoint.is_connected(connection_id):
                 raise ConnectionClosed(f"connection {connection_id} has ended before it took the message")
 
-    def send(self, ids: Sequence[str], payload: Payload) -> Coroutine[Any, Any, None]:
+    def send(self, ids: Sequence[str], payload: Encoded) -> Coroutine[Any, Any, None]:
         """`PersistentConnection.send`."""
         self._in_loop("send")
         return self._send(ids, payload)
 
-    async def _send(self, ids: Sequence[str], payload: Payload) -> None:
+    async def _send(self, ids: Sequence[str], payload: Encoded) -> None:
         now = self.clock()
         keeps_up: bool | None = True
         for connection_id in ids:
@@ -93,12 +93,12 @@ class Sending:
         await waiter.wait()
         self._in_loop("send")  # the app may have stopped
 
-    def publish(self, topic: str, payload: Payload, exclude: frozenset[str]) -> Coroutine[Any, Any, None]:
+    def publish(self, topic: str, payload: Encoded, exclude: frozenset[str]) -> Coroutine[Any, Any, None]:
         """`broadcast` and `groups[…].send`."""
         self._in_loop("broadcast")
         return self._publish(topic, payload, exclude)
 
-    async def _publish(self, topic: str, payload: Payload, exclude: frozenset[str]) -> None:
+    async def _publish(self, topic: str, payload: Encoded, exclude: frozenset[str]) -> None:
         self.endpoint.publish(topic, payload, self.clock(), exclude=exclude)
         self._leave()
 

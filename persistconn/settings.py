@@ -47,7 +47,7 @@ class Settings:
     client_timeout: float = 30.0
     """An ASP.NET Core client that sends nothing for this long is disconnected."""
     handshake_timeout: float = 15.0
-    """How long an ASP.NET Core client may take for its handshake."""
+    """How long an ASP.NET Core client may take from negotiating to its transport, and then for its handshake."""
     groups_token_lifetime: float | None = None
     """How long a groups token is good for; None means 10 × `disconnect_timeout`."""
     write_deadline: float = 10.0
@@ -107,6 +107,9 @@ class Settings:
     """Request line and headers; groups tokens travel in the URL, so this is generous."""
     max_headers: int = 100
     """Header lines of a request."""
+    max_body_size: int | None = None
+    """Largest body of a request; more is answered 413. None: enough for a message that comes urlencoded, and at least
+    1 MiB, because ASP.NET Core clients send all that waits as one body; no limit if `max_message_size` is None."""
     max_chunks: int = 1_024
     """Chunks of a request body."""
     max_fragments: int = 1_024
@@ -144,6 +147,8 @@ class Settings:
             )
         if self.max_message_size is not None:
             self._require(self.max_message_size >= 1, "max_message_size", "it must be at least 1 byte; None lifts it")
+        if self.max_body_size is not None:
+            self._require(self.max_body_size >= 1, "max_body_size", "it must be at least 1 byte")
         self._require(self.ring_messages >= 32, "ring_messages", "it must be at least 32")
         for name in _POSITIVE:
             self._require(getattr(self, name) > 0, name, "it must be greater than 0")

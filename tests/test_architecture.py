@@ -59,7 +59,8 @@ HTTP_LIBRARIES = frozenset({"h11", "wsproto"})
 HTTP_MODULES = ("persistconn.protocol.http1", "persistconn.protocol.websocket")
 
 SEAMS: frozenset[tuple[str, str]] = frozenset(
-    ("persistconn.app", f"persistconn.hubs.{room}") for room in ("clients", "filters", "hub", "mount")
+    ("persistconn.app", f"persistconn.hubs.{room}")
+    for room in ("clients", "filters", "hub", "messagepack_values", "mount")
 )
 """App puts the rooms together, so its methods may import what is listed here, (module, target), though it lies
 above. Nothing else may, and what nobody uses any more is taken off the list."""

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import Any
+from unittest import mock
 from urllib.parse import quote
 
 import anyio
@@ -34,7 +35,7 @@ from persistconn import (
     Settings,
 )
 from persistconn.host import Host
-from persistconn.protocol import Exchange
+from persistconn.protocol import Exchange, ServerEndpoint
 from persistconn.tasks import Parking, ends_this_task, open_tasks
 from persistconn.wire.http import Chunk, End, Head, Message, Piece
 
@@ -917,6 +918,17 @@ async def test_a_link_may_pump_while_it_is_written_to() -> None:
         client.line.transmit = busy  # type: ignore[method-assign]
         await recorder.broadcast("x")
         assert await client.got(1) == ["x"]
+
+
+async def test_the_endpoint_hears_whether_the_peer_said_goodbye() -> None:
+    async with serving(Recorder()) as (_, host):
+        client = await Client(host).start()
+        assert client.exchange is not None
+        with mock.patch.object(ServerEndpoint, "lost") as lost:
+            host.lost(client.exchange)
+            host.lost(client.exchange, graceful=True)
+        assert [call.kwargs["graceful"] for call in lost.call_args_list] == [False, True]
+        await client.abort()
 
 
 async def test_who_was_lost_while_a_broadcast_spreads_is_left_out() -> None:

@@ -37,6 +37,7 @@ def test_who_shortens_the_disconnect_timeout_need_not_set_the_keep_alive() -> No
         ({"keep_alive": 1}, "keep_alive is 1: it must be at least 2 seconds and at most a third"),
         ({"keep_alive": 11}, "a third of disconnect_timeout, 10; None turns it off"),
         ({"max_message_size": 0}, "max_message_size is 0: it must be at least 1 byte; None lifts it"),
+        ({"max_body_size": 0}, "max_body_size is 0: it must be at least 1 byte"),
         ({"slow_policy": "shout"}, "slow_policy is 'shout': it must be 'disconnect' or 'skip'"),
         ({"ring_messages": 31}, "ring_messages is 31: it must be at least 32"),
         ({"ring_age": 0}, "ring_age is 0: it must be greater than 0"),

@@ -87,7 +87,7 @@ class Link:
             if isinstance(event, protocol.Pong):
                 self.endpoint.pong(self.exchange, now)
             elif isinstance(event, protocol.Closed):
-                self.endpoint.lost(self.exchange, now)
+                self.endpoint.lost(self.exchange, now, graceful=event.by_peer)
             else:
                 self.endpoint.receive(self.exchange, event, now)
         self.outgoing.put((self.http.data_to_send(), None, self.http.closing))

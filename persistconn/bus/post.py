@@ -115,14 +115,14 @@ class Payload(Encoded, eq=False, gc=False):
         payload.forms = forms
         return payload
 
-    @classmethod
-    def of_frame(cls, frame: bytes, *, numbered: bool = True) -> Payload:
+    @staticmethod
+    def of_frame(frame: bytes, *, numbered: bool = True) -> Encoded:
         """Bytes that are ready, for one connection whose format is known: every form is this.
 
         >>> Payload.of_frame(b"{}\\x1e").form("json")
         b'{}\\x1e'
         """
-        return cls(frame, frame or b" ", numbered=numbered)
+        return Encoded(frame, frame, None, None, numbered)
 
 
 class Post(msgspec.Struct, eq=False, gc=False, frozen=True):

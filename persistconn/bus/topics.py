@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from ..settings import Settings
 from .intervals import Intervals, overlaps, visible, with_span
-from .post import POST_OVERHEAD, Encoded, Payload, Post
+from .post import POST_OVERHEAD, Encoded, Post
 from .topic import Reader, Topic, connection, groups_of
 
 __all__ = ["LOST_OVERHEAD", "Batch", "TopicStatistics", "Topics"]
@@ -53,6 +53,7 @@ class TopicStatistics:
 class Topics:
     """All topics of a process.
 
+    >>> from persistconn import Payload
     >>> topics = Topics()
     >>> ann = topics.reader("ann")
     >>> topics.subscribe(ann, "news")
@@ -235,7 +236,7 @@ class Topics:
 
     # Writing ------------------------------------------------------------------------------------
 
-    def publish(self, name: str, payload: Payload, now: float, exclude: Collection[str] = ()) -> Post | None:
+    def publish(self, name: str, payload: Encoded, now: float, exclude: Collection[str] = ()) -> Post | None:
         """Give `payload` the next position. None when nobody reads `name`: then nobody ever will."""
         topic = self._topics.get(name)
         if topic is None or not topic.readers:

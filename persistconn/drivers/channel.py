@@ -71,7 +71,7 @@ class Channel(Lifetime):
         exchange = self._exchange
         if not messages or exchange is None:
             return False
-        self._host.receive(exchange, messages)  # type: ignore[arg-type]  # whole messages: else it would be odd
+        self._host.receive(exchange, messages)  # type: ignore[arg-type]  # nothing but messages: else it would be odd
         if exchange.paused:
             self._steer()
         return True
@@ -223,7 +223,7 @@ class Channel(Lifetime):
             else:  # Closed: the peer ended the WebSocket, well or badly
                 self._over()
                 self._unsent = None
-                host.lost(exchange)
+                host.lost(exchange, graceful=event.by_peer)
         if messages:
             self._receive(messages)
 
@@ -329,6 +329,8 @@ class Channel(Lifetime):
             self._over()
         elif self._simple is None and http.websocket:
             self._simple = Message
+            if exchange.parts:
+                http.take_parts()
         else:
             if http.chunking:
                 self._simple = Chunk

@@ -48,8 +48,8 @@ class Gateway(Protocol):
     def sent(self, exchange: Exchange) -> None:
         """What `transmit` returned False for has been written."""
 
-    def lost(self, exchange: Exchange) -> None:
-        """The peer or the socket is gone. Idempotent."""
+    def lost(self, exchange: Exchange, *, graceful: bool = False) -> None:
+        """The peer or the socket is gone; `graceful`: after the close frame of a WebSocket. Idempotent."""
 
     def pump(self) -> object:
         """Do what has become due; writes happen in here, through `transmit`."""

@@ -10,13 +10,17 @@ from .authorization import authorize
 from .clients import AnyClient, CallerClients, ClientProxy, HubClients, HubGroups
 from .filters import Filter, HubCall, Proceed
 from .hub import Hub, HubContext, HubError, hub_name, method_name
+from .messagepack_values import DOTNET, PYTHON, Conventions
 from .progress import Progress
 from .state import State
 
 __all__ = [
+    "DOTNET",
+    "PYTHON",
     "AnyClient",
     "CallerClients",
     "ClientProxy",
+    "Conventions",
     "Filter",
     "Hub",
     "HubCall",

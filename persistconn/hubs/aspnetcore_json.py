@@ -64,8 +64,15 @@ class JsonProtocol:
 
     __slots__ = ()
 
-    name: Final[Literal["json"]] = "json"
-    format: Final[Literal["text"]] = "text"
+    @property
+    def name(self) -> Literal["json"]:
+        """What the handshake calls it."""
+        return "json"
+
+    @property
+    def format(self) -> Literal["text"]:
+        """What a transport has to carry."""
+        return "text"
 
     # Reading ------------------------------------------------------------------------------------
 
@@ -105,6 +112,22 @@ class JsonProtocol:
             raise _missing("type")
         make = _MAKERS.get(said.type)
         return None if make is None else make(said)
+
+    def plain_call(self, data: bytes | str, limit: int | None) -> messages.Invocation | None:
+        """See HubProtocol."""
+        try:
+            record = data.encode() if isinstance(data, str) else data
+            last = len(record) - 1
+            if last < 0 or record.find(RECORD_SEPARATOR) != last or (limit is not None and last >= limit):
+                return None
+            if record.count(b"[") + record.count(b"{") > DEPTH:
+                return None
+            said = _decode(record[:-1])
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            return None
+        if said.type != 1 or not said.target or said.arguments is None or said.streamIds:
+            return None
+        return messages.Invocation(said.target, said.arguments, said.invocationId or None, (), False, said.headers)
 
     def _read_again(self, record: bytes, error: Exception) -> Message | None:
         whole = without_lone_surrogates(record)
@@ -151,7 +174,8 @@ class JsonProtocol:
         >>> JsonProtocol().completion("0", result=42), JsonProtocol().completion("0")
         (b'{"type":3,"invocationId":"0","result":42}\x1e', b'{"type":3,"invocationId":"0"}\x1e')
         """
-        return _framed(_WrittenCompletion(id, result) if error is None else _WrittenCompletion(id, UNSET, error))
+        said = _WrittenCompletion(id, result) if error is None else _WrittenCompletion(id, UNSET, error)
+        return write_json(said) + RECORD_SEPARATOR
 
     def cancel(self, id: str) -> bytes:
         """A client wants no more items of a stream. Servers never send this."""

@@ -103,11 +103,18 @@ class MessagePackProtocol:
 
     __slots__ = ("_conventions",)
 
-    name: Final[Literal["messagepack"]] = "messagepack"
-    format: Final[Literal["binary"]] = "binary"
-
     def __init__(self, conventions: Conventions = PYTHON) -> None:
         self._conventions = conventions
+
+    @property
+    def name(self) -> Literal["messagepack"]:
+        """What the handshake calls it."""
+        return "messagepack"
+
+    @property
+    def format(self) -> Literal["binary"]:
+        """What a transport has to carry."""
+        return "binary"
 
     # Reading ------------------------------------------------------------------------------------
 
@@ -143,6 +150,21 @@ class MessagePackProtocol:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             return _read_again(record, error)
         return _MAKERS[type(said)](said)
+
+    def plain_call(self, data: bytes | str, limit: int | None) -> messages.Invocation | None:
+        """See HubProtocol."""
+        if isinstance(data, str) or not data:
+            return None
+        try:
+            start, end = _find(data, 0, limit)
+            if end != len(data):
+                return None
+            said = _decode(data[start:])
+        except (RemoteProtocolError, msgspec.DecodeError, UnicodeError, RecursionError):
+            return None
+        if type(said) is not _Invocation or not said.target or said.stream_ids:
+            return None
+        return messages.Invocation(said.target, said.arguments, said.id or None, (), False, said.headers or None)
 
     # Writing ------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""What serving a call takes on any wire: an instance of the hub, rules, limits, filters, and a thread for plain methods."""
+"""What serving a call takes on any wire: an instance of the hub, rules, limits, filters, threads for plain methods."""
 
 from __future__ import annotations
 
@@ -56,6 +56,8 @@ class Backstage:
             if inspect.isfunction(one) and not inspect.iscoroutinefunction(one):
                 raise ConfigurationError(f"the filter {one.__qualname__} is a plain function: write it as async def")
         self._roles = roles
+        self.is_plain = factory is None and not self._filters and not _limits(settings)
+        """Nothing stands between a caller and a method but what the method itself asks for."""
         rules = [rule for hub in table.hubs.values() for rule in _all_rules(hub)]
         if roles is None and any(rule.roles is not None for rule in rules):
             raise ConfigurationError("@authorize(roles=…) needs to know them: give add_hubs a function, roles=…")
@@ -120,6 +122,10 @@ class Backstage:
             return ()
         instance._scene = scene
         return await _run(getattr(hub.hub, moment), instance, *args)
+
+
+def _limits(settings: Settings) -> bool:
+    return bool(settings.max_call_rate) or settings.max_argument_size is not None
 
 
 def shown(text: str) -> str:

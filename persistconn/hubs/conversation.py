@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import anyio
 
@@ -39,8 +39,6 @@ class Conversation(Member):
     """
 
     __slots__ = (
-        "_next_place",
-        "_next_turn",
         "armed",
         "awaited",
         "connection",
@@ -48,9 +46,12 @@ class Conversation(Member):
         "hub",
         "is_beginning",
         "is_read",
+        "next_place",
+        "next_turn",
         "outputs",
         "reason",
         "session",
+        "spoken",
         "streams",
         "uploads",
     )
@@ -63,14 +64,16 @@ class Conversation(Member):
         self.hub = hub
         """Which it asked for. It is among `hubs` once the client may hear of it."""
         self.session = session
+        self.spoken: Literal["json", "messagepack"] = "json"
+        """The protocol that was agreed on."""
         self.outputs: deque[Output] = deque()
         """What is still to be carried out."""
         self.is_read = False
         """Somebody holds the turn."""
-        self._next_turn: anyio.Event | None = None
+        self.next_turn: anyio.Event | None = None
         self.free = settings.max_parallel_calls
         """Places for calls."""
-        self._next_place: anyio.Event | None = None
+        self.next_place: anyio.Event | None = None
         self.is_beginning = False
         """`on_connected` runs: nothing that the client says is read meanwhile."""
         self.uploads: dict[str, Upload] = {}
@@ -81,34 +84,25 @@ class Conversation(Member):
         self.reason: DisconnectReason | None = None
         """Why the session has ended, when the client or we ended it."""
 
-    async def take_turn(self) -> None:
-        """Wait until nobody reads."""
-        if self.is_read:
-            self._next_turn = anyio.Event()  # only one message can wait here: the core lets no further one come
-            await self._next_turn.wait()
+    async def wait_for_turn(self) -> None:
+        """Wait until nobody reads, and hold the turn."""
+        while self.is_read:
+            self.next_turn = anyio.Event()  # only one message can wait here: the core lets no further one come
+            await self.next_turn.wait()
         self.is_read = True
 
     def pass_turn(self) -> None:
         """Whoever waits may read."""
         self.is_read = False
-        if self._next_turn is not None:
-            self._next_turn.set()
-            self._next_turn = None
+        if self.next_turn is not None:
+            self.next_turn.set()
+            self.next_turn = None
 
-    async def take_place(self) -> Place:
+    async def wait_for_place(self) -> None:
         """Wait until there is room for one more call; only who holds the turn may ask."""
         while not self.free:
-            self._next_place = anyio.Event()
-            await self._next_place.wait()
-        self.free -= 1
-        return Place(self)
-
-    def free_place(self) -> None:
-        """There is room for one more call."""
-        self.free += 1
-        if self._next_place is not None:
-            self._next_place.set()
-            self._next_place = None
+            self.next_place = anyio.Event()
+            await self.next_place.wait()
 
     def open_uploads(self, call: Invocation) -> list[Upload]:
         """What comes for these ids is the call's, even before it has begun."""
@@ -140,13 +134,18 @@ class Place:
     __slots__ = ("_conversation",)
 
     def __init__(self, conversation: Conversation) -> None:
+        """One has to be free."""
+        conversation.free -= 1
         self._conversation: Conversation | None = conversation
 
     def give_back(self) -> None:
         """The next call may begin."""
         conversation, self._conversation = self._conversation, None
         if conversation is not None:
-            conversation.free_place()
+            conversation.free += 1
+            if conversation.next_place is not None:
+                conversation.next_place.set()
+                conversation.next_place = None
 
 
 class Resumption:
@@ -176,6 +175,7 @@ class Resumption:
         """The same."""
         frames: tuple[bytes, ...] = ()
         if self._session.may_resume:
-            frames = tuple(frame for output in self._session.resume(self._clock(), late=True) for frame in output.frames)
+            said = self._session.resume(self._clock(), late=True)
+            frames = tuple(frame for output in said for frame in output.frames)
         self._arm()
         return frames

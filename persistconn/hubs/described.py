@@ -16,6 +16,7 @@ from .names import HubShape, MethodShape, camel_case, spellings
 __all__ = ["DescribedHub", "DescribedMethod", "HubTable", "MethodNotFound"]
 
 _OF_EVERY_HUB: Final = frozenset(dir(Hub))
+_TAKEN_PATHS: Final = frozenset("abort connect hubs js negotiate ping poll reconnect refresh send start".split())
 
 
 class MethodNotFound(LookupError):
@@ -25,11 +26,18 @@ class MethodNotFound(LookupError):
 class DescribedMethod:
     """One method that clients may call."""
 
-    # fmt: off
     __slots__ = (
-        "attribute", "function", "is_async", "is_stream", "name", "rules", "script_name", "signature", "spellings",
+        "attribute",
+        "function",
+        "is_async",
+        "is_plain",
+        "is_stream",
+        "name",
+        "rules",
+        "script_name",
+        "signature",
+        "spellings",
     )
-    # fmt: on
 
     def __init__(self, hub: type[Hub[Any]], attribute: str, function: Callable[..., Any]) -> None:
         self.attribute = attribute
@@ -44,12 +52,17 @@ class DescribedMethod:
         overridden = [vars(one)[attribute] for one in hub.__mro__ if attribute in vars(one)]
         self.rules: Sequence[Rule] = [rule for method in overridden for rule in rules_of(method)]
         """Its own, and those of the methods that it overrides."""
+        signature = self.signature
+        self.is_plain = self.is_async and not (
+            self.rules or self.is_stream or signature.uploads or signature.progress or signature.most is None
+        )
+        """It takes some arguments and gives a value, and whoever may connect may call it."""
 
 
 class DescribedHub:
     """A hub class, ready to be called."""
 
-    __slots__ = ("calls_rules", "connect_rules", "hub", "methods", "name", "overrides", "script_name")
+    __slots__ = ("calls_rules", "connect_rules", "hub", "methods", "name", "overrides", "plain", "script_name")
 
     def __init__(self, hub: type[Hub[Any]]) -> None:
         self.hub = hub
@@ -63,6 +76,8 @@ class DescribedHub:
         self.calls_rules = rules
         self.methods: dict[str, list[DescribedMethod]] = {}
         """By spelling, in lower case."""
+        self.plain: dict[tuple[str, int], DescribedMethod] = {}
+        """Plain methods that have been called, by name as the caller spelt it and number of arguments."""
         for attribute, function in _callable_methods(hub):
             self._add(attribute, function)
         moments = ("on_connected", "on_reconnected", "on_disconnected", "on_rejoining_groups")
@@ -158,6 +173,15 @@ class HubTable:
             self.hubs[described.name.lower()] = described
         if not self.hubs:
             raise ConfigurationError("add_hubs needs at least one hub class")
+
+    def check_paths(self, path: str) -> None:
+        """For clients that ask for a hub by its path: raises ConfigurationError if something else is there."""
+        for hub in self.hubs.values():
+            if hub.name.lower() in _TAKEN_PATHS:
+                raise ConfigurationError(
+                    f"the hub {hub.name!r} would be asked for at {path}/{hub.name}, where something else is: give it "
+                    "another name with @hub_name, or mount it for classic clients only"
+                )
 
     def find(self, name: str) -> DescribedHub:
         """The hub of this name, in any case. RemoteProtocolError (status 500, as over there) if there is none."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from functools import lru_cache, partial
 from typing import Any, Final, TypeAlias
 
@@ -23,6 +23,7 @@ from persistconn import (
 from .aspnetcore_calls import AspNetCoreCalls
 from .aspnetcore_json import JsonProtocol
 from .aspnetcore_messagepack import MessagePackProtocol
+from .aspnetcore_reading import AspNetCoreReading
 from .authorization import RolesOf
 from .backstage import Backstage, Factory
 from .calls import ClientCall
@@ -75,8 +76,9 @@ class Dispatcher(PersistentConnection):
         self._backstage.stages = {hub: HubStage(self, hub, self) for hub in table.hubs.values()}
         protocols: list[HubProtocol] = [JsonProtocol(), MessagePackProtocol(messagepack)]
         self._classic = ClassicCalls(self, self._backstage)
-        self._aspnetcore = AspNetCoreCalls(self._backstage, protocols, self._topics)
-        self._forms = {one.name: partial(_written_late, one) for one in protocols}
+        self._aspnetcore = AspNetCoreCalls(self._backstage)
+        self._reading = AspNetCoreReading(self._backstage, self._aspnetcore, protocols, self._topics)
+        self._forms: dict[str, Callable[[Any], bytes]] = {one.name: partial(_written_late, one) for one in protocols}
         self._members: dict[str, Member] = {}
         self._named = lru_cache(1_024)(self._resolve)
         if any(hub.connect_rules for hub in table.hubs.values()):
@@ -154,7 +156,7 @@ class Dispatcher(PersistentConnection):
         """
         if connection.dialect == "aspnetcore":
             hub = self._hub_at(connection.request.path)
-            self._members[connection.id] = self._aspnetcore.begin(connection, hub)
+            self._members[connection.id] = self._reading.begin(connection, hub)
             return
         member = self._member(connection)
         for count, hub in enumerate(member.hubs, 1):
@@ -165,7 +167,7 @@ class Dispatcher(PersistentConnection):
         """A call, or a part of what is said on the other wire."""
         member = self._members.get(connection.id) or self._member(connection)
         if type(member) is Conversation:
-            await self._aspnetcore.receive(member, data)
+            await self._reading.receive(member, data)
         else:
             await self._classic.receive(connection, member, data)
 
@@ -173,7 +175,7 @@ class Dispatcher(PersistentConnection):
         """Something is due."""
         member = self._members.get(connection.id)
         if type(member) is Conversation:
-            await self._aspnetcore.tick(member)
+            await self._reading.tick(member)
 
     async def on_reconnected(self, connection: Connection) -> None:
         """Every hub hears of it."""
@@ -190,7 +192,7 @@ class Dispatcher(PersistentConnection):
             return
         if type(member) is Conversation:
             reason = member.reason or reason
-            await self._aspnetcore.end(member)
+            await self._reading.end(member)
         else:
             await member.end_calls()
         for hub in member.told:
@@ -222,9 +224,9 @@ class Dispatcher(PersistentConnection):
 
     def write(self, call: ClientCall) -> Payload:
         """A call of clients, in the formats that they speak; a TypeError belongs to who makes the call."""
-        forms: Mapping[str, Callable[[Any], bytes]] = self._forms
-        if self._aspnetcore.spoken:
-            written = {one.name: _frame(one, call) for one in self._aspnetcore.spoken}
+        forms = self._forms
+        if self._reading.spoken:
+            written = {one.name: _frame(one, call) for one in self._reading.spoken}
             forms = {**forms, **{name: partial(_ready, frame) for name, frame in written.items()}}
         return Payload.of_forms(call, forms, json=write_client_call(call))
 
@@ -244,7 +246,7 @@ class Dispatcher(PersistentConnection):
         """End a connection for good."""
         member = self._members.get(connection.id)
         if type(member) is Conversation:
-            await self._aspnetcore.abort(member)
+            await self._reading.abort(member)
         else:
             await connection.close()
 

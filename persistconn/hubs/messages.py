@@ -129,6 +129,12 @@ class HubProtocol(Protocol):
         """The message in a record; None for one of a type that this version does not know (§4.1)."""
         ...
 
+    def plain_call(self, data: bytes | str, limit: int | None) -> Invocation | None:
+        """What comes most of all: the one call in `data`, if that is one whole message, a call without streams, and
+        nothing else. None: it may be anything; `split` and `read` will see.
+        """
+        ...
+
     def invocation(
         self,
         target: str,

@@ -64,10 +64,12 @@ def mount_hubs(
     roles: Callable[[Request], Collection[str]] | None,
     javascript: bool,
     messagepack: Conventions,
-    dialects: Iterable[str] | None,
+    dialects: Collection[str],
 ) -> MountedHubs:
     """Mount hub classes; see `App.add_hubs`."""
     table = HubTable(hubs)
+    if "aspnetcore" in dialects:
+        table.check_paths(path)
     dispatcher = Dispatcher(
         *(table, app.settings),
         factory=factory,

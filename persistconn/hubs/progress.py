@@ -19,7 +19,8 @@ class Progress(Generic[T]):
             await progress.report(50)
             return "done"
 
-    In jquery.signalR: `hub.server.work(3).progress(function (value) {…}).done(…)`.
+    In jquery.signalR: `hub.server.work(3).progress(function (value) {…}).done(…)`. Clients of ASP.NET Core get the
+    result alone: their wire has no words for progress, and what is reported is dropped. Give them a stream.
     """
 
     __slots__ = ("_finished", "_send")

@@ -57,6 +57,11 @@ ACK_INTERVAL: Final = 1.0
 """Seconds from a tracked message to the Ack that covers it (§6.3)."""
 
 
+_OPEN: Final = Stage.OPEN
+_CLIENT: Final = Timer.CLIENT
+"""Looking up a member of an enum costs as much as making a message."""
+
+
 class HubSession:
     r"""What one client has said and been told, and what is due.
 
@@ -83,13 +88,13 @@ class HubSession:
     __slots__ = (
         "_at_work",
         "_binary",
-        "_due",
         "_heard",
         "_is_late",
         "_protocols",
         "_replay",
         "_rest",
         "_settings",
+        "due",
         "ids",
         "protocol",
         "stage",
@@ -117,7 +122,8 @@ class HubSession:
         self._rest = bytearray()
         self._is_late = False
         """What comes is of a socket that has been replaced."""
-        self._due = {Timer.HANDSHAKE: now + settings.handshake_timeout}
+        self.due: dict[Timer, float] = {Timer.HANDSHAKE: now + settings.handshake_timeout}
+        """What goes off when."""
         self._heard = False
         """The client gives signs of life, so that silence says something (§8)."""
         self._at_work = 0
@@ -130,7 +136,12 @@ class HubSession:
         was; until then nobody judges the client's silence.
         """
         self._at_work += 1
-        self._due.pop(Timer.CLIENT, None)
+        if self.due:
+            self.due.pop(_CLIENT, None)
+        if self.stage is _OPEN and not self._rest and self._replay is None:
+            call = self.protocol.plain_call(data, self._settings.max_message_size)
+            if call is not None:
+                return [call]
         said: list[Output] = []
         if self._is_late or self.stage in (Stage.AWAY, Stage.OVER):
             return said
@@ -156,7 +167,8 @@ class HubSession:
         if not self._at_work:
             raise LocalProtocolError("dispatched() without a receive()")
         self._at_work -= 1
-        self._watch(now)
+        if self._heard and not self._at_work and _CLIENT in TIMERS[self.stage]:
+            self.due[_CLIENT] = now + self._settings.client_timeout
 
     def _read(self, buffer: bytes | bytearray, now: float, said: list[Output]) -> bytes | bytearray:
         """Take in what is whole; gives the rest."""
@@ -176,7 +188,7 @@ class HubSession:
     def _take(self, message: Message, now: float, said: list[Output]) -> None:
         if self._replay is not None and isinstance(message, TRACKED):
             is_new = self._replay.take()
-            self._due.setdefault(Timer.ACK, now + ACK_INTERVAL)
+            self.due.setdefault(Timer.ACK, now + ACK_INTERVAL)
             if not is_new:
                 return
         match message:
@@ -329,7 +341,7 @@ class HubSession:
         self._is_late = late
         self._rest = bytearray()  # of a message that comes again, from its beginning
         if self._replay.owes_ack:
-            self._due.setdefault(Timer.ACK, now + ACK_INTERVAL)
+            self.due.setdefault(Timer.ACK, now + ACK_INTERVAL)
         number, frames = self._replay.resume()
         return [Transmit((self.protocol.sequence(number), *frames))]
 
@@ -338,13 +350,13 @@ class HubSession:
     @property
     def deadline(self) -> float | None:
         """When to call `tick`; None: not at all."""
-        return min(self._due.values()) if self._due else None
+        return min(self.due.values()) if self.due else None
 
     def tick(self, now: float) -> list[Output]:
         """What is due by now."""
         said: list[Output] = []
-        for timer in [timer for timer, at in self._due.items() if at <= now]:
-            if self._due.pop(timer, None) is None:
+        for timer in [timer for timer, at in self.due.items() if at <= now]:
+            if self.due.pop(timer, None) is None:
                 continue  # an earlier one has ended it
             match timer:
                 case Timer.HANDSHAKE:
@@ -355,10 +367,6 @@ class HubSession:
                 case _:
                     self._break(failures.CLIENT_TIMEOUT, said, "OperationCanceledException", DisconnectReason.timed_out)
         return said
-
-    def _watch(self, now: float) -> None:
-        if self._heard and not self._at_work and Timer.CLIENT in TIMERS[self.stage]:
-            self._due[Timer.CLIENT] = now + self._settings.client_timeout
 
     # Ends ---------------------------------------------------------------------------------------
 
@@ -387,6 +395,6 @@ class HubSession:
 
     def _turn(self, what: StageInput) -> None:
         self.stage = STAGES[self.stage, what]
-        for timer in list(self._due):
+        for timer in list(self.due):
             if timer not in TIMERS[self.stage]:
-                del self._due[timer]
+                del self.due[timer]

@@ -23,7 +23,7 @@ from ..wire.classic_answers import (
 )
 from ..wire.http import End, Head, RawHeaders
 from ..wire.tokens import GroupsToken, Tokens, new_connection_id
-from .admission import Admission, Newcomers, refused
+from .admission import ADMITTED, Admission, Newcomers, refused
 from .exchange import Exchange
 from .outputs import DisconnectReason
 from .session import App, Due, Link, Session
@@ -131,7 +131,8 @@ class ClassicRequests:
         if isinstance(intent, Send):
             self._send(exchange, session, intent, adopted, extra)
         elif isinstance(intent, Attach):
-            self._lifecycle.expect_expiry(session, admission.expires_in)
+            if admission is not ADMITTED:
+                self._lifecycle.expect_expiry(session, admission.expires_in)
             self._attach(exchange, session, intent, adopted, extra)
         else:
             self._start(exchange, session)

@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from ..bus.post import Payload, Post
+from ..bus.post import Encoded, Post
 from ..bus.topic import Topic
 from ..bus.topics import Batch, Topics
 from ..errors import LocalProtocolError
@@ -61,7 +61,7 @@ class Delivery:
 
     # What there is to say -----------------------------------------------------------------------
 
-    def publish(self, name: str, payload: Payload, exclude: Collection[str] = ()) -> int:
+    def publish(self, name: str, payload: Encoded, exclude: Collection[str] = ()) -> int:
         """Post to a topic; it leaves with the next flush. Gives its position."""
         self._topics.publish(name, payload, self.now, exclude)
         return self._topics.head
@@ -255,6 +255,10 @@ class Delivery:
             pieces: tuple[Piece, ...]
             if framing.format is None:
                 pieces = (framing.frame(plain_envelope(self._opening, head, payloads)),)
+            elif len(posts) == 1:
+                payload, name = posts[0].payload, framing.format.name
+                form = payload.json if payload.forms is None and name != "raw" else payload.form(name)
+                pieces = (framing.frame(form),)
             else:
                 pieces = tuple(units(framing, [post.payload for post in posts]))
             if not framing.streaming:

@@ -46,6 +46,9 @@ class Exchange:
         self.context = context
         self.pings = pings
         """The embedder can send a WebSocket ping and will tell of the pong."""
+        self.parts = False
+        """What comes on its WebSocket is wanted as it comes, cut anywhere: see `Http1Server.take_parts`. To be set
+        before the WebSocket is accepted."""
         self.paused = False
         """Read nothing more from it until `Resume`."""
         self.ended = False

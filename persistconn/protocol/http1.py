@@ -18,6 +18,7 @@ from .http1_body import ChunkedBody, SizedBody
 from .http1_fast import read_plain_head
 from .http1_policy import Incoming, Refused, head_end, read_head
 from .websocket import Closed, Pong, SocketEvent, WebSocket
+from .websocket_parts import PartsSocket
 
 __all__ = ["Closed", "Http1Server", "HttpEvent", "Phase", "Pong"]
 
@@ -290,6 +291,11 @@ class Http1Server:
         self._incoming.keep_alive = False
         if self._answer is not None:
             self._answer.keep_alive = False
+
+    def take_parts(self) -> None:
+        """What comes on the WebSocket that has just been accepted is given out as it comes, cut anywhere."""
+        if self.phase is Phase.WEBSOCKET:
+            self._socket = PartsSocket(self._settings, self._clock)
 
     # Sending ------------------------------------------------------------------------------------
 

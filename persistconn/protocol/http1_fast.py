@@ -15,7 +15,7 @@ import msgspec
 
 from ..settings import Settings
 from ..wire.http import Headers, Request
-from .http1_policy import Incoming, body_limit, is_key
+from .http1_policy import FITS_BY_DEFAULT, Incoming, body_limit, is_key
 
 __all__ = ["read_plain_head"]
 
@@ -72,8 +72,10 @@ def read_plain_head(
         if method == "GET" or not value.isdigit() or len(value) > 18:
             return None
         length = int(value)
-        if length > _FITS_ALWAYS and (limit := body_limit(settings)) is not None and length > limit:
-            return None
+        if length > (settings.max_body_size or FITS_BY_DEFAULT):
+            limit = body_limit(settings)
+            if limit is not None and length > limit:
+                return None
     request = Request(
         method,
         _path(path) if len(path) <= _LONGEST_PATH_REMEMBERED else _path.__wrapped__(path),
@@ -88,9 +90,6 @@ def read_plain_head(
     request.upgrade = True
     return Incoming(request, websocket_key=value)
 
-
-_FITS_ALWAYS: Final = 65_536
-"""No `body_limit` is less."""
 
 # Each in the two spellings that clients use.
 _KEY: Final = (b"\r\nSec-WebSocket-Key: ", b"\r\nsec-websocket-key: ")

@@ -17,10 +17,25 @@ from ..errors import RemoteProtocolError
 from ..settings import Settings
 from ..wire.http import Headers, RawHeaders, Request, split_target
 
-__all__ = ["CHUNKED", "HTTP_1_0", "HTTP_1_1", "Incoming", "Refused", "body_limit", "head_end", "is_key", "read_head"]
+__all__ = [
+    "CHUNKED",
+    "FITS_BY_DEFAULT",
+    "HTTP_1_0",
+    "HTTP_1_1",
+    "Incoming",
+    "Refused",
+    "body_limit",
+    "head_end",
+    "is_key",
+    "read_head",
+    "too_large",
+]
 
 CHUNKED: Final = -1
 """`Incoming.length` of a body that tells its end by itself."""
+
+FITS_BY_DEFAULT: Final = 1_048_576
+"""Bytes that any body may have where `max_body_size` is not given: ASP.NET Core clients send all that waits as one."""
 
 HTTP_1_0: Final = b"1.0"
 HTTP_1_1: Final = b"1.1"
@@ -65,18 +80,18 @@ class Incoming(msgspec.Struct):
 def body_limit(settings: Settings) -> int | None:
     """Most bytes of a body, or None.
 
-    A message comes urlencoded, which makes up to three bytes of one, and beside it there may be a groups
-    token. The size of the message itself is judged once it is decoded.
+    A classic message comes urlencoded, which makes up to three bytes of one, and beside it there may be a groups
+    token. The size of each message itself is judged once it is decoded.
     """
-    if settings.max_message_size is None:
-        return None
-    return 3 * settings.max_message_size + 65_536
+    if settings.max_body_size is not None or settings.max_message_size is None:
+        return settings.max_body_size
+    return max(3 * settings.max_message_size + 65_536, FITS_BY_DEFAULT)
 
 
 def too_large(settings: Settings) -> Refused:
     """What is answered to a body over `body_limit`."""
-    limit = settings.max_message_size
-    return Refused(413, "max_message_size", f"The body is too large for messages of {limit} bytes (max_message_size).")
+    limit = body_limit(settings)
+    return Refused(413, "max_body_size", f"The body is larger than {limit} bytes (max_body_size).")
 
 
 def head_end(buffer: bytes | bytearray, searched: int, settings: Settings) -> int:

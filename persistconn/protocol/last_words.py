@@ -38,11 +38,11 @@ class LastWords:
         """A connection has ended; its client has not been told `rest`, nor of the end."""
         self._words[key] = _Word(whose, now + self._lifetime, rest or None)
         self._bytes += len(rest)
-        while self._words:
-            oldest = next(iter(self._words.values()))
-            if len(self._words) <= self._most and self._bytes <= _MOST_BYTES and oldest.until > now:
+        while len(self._words) > 1:
+            oldest, word = next(iter(self._words.items()))
+            if len(self._words) <= self._most and self._bytes <= _MOST_BYTES and word.until > now:
                 break
-            self._drop(next(iter(self._words)))
+            self._drop(oldest)
 
     def take(self, key: bytes, whose: tuple[str, str, str], now: float) -> bytes | None:
         """What a poll gets; empty: that it is over. None: nothing is known of this connection."""
@@ -55,9 +55,6 @@ class LastWords:
         self._bytes -= len(word.rest)
         self._words[key] = word._replace(rest=None)
         return word.rest
-
-    def __len__(self) -> int:
-        return len(self._words)
 
     def _drop(self, key: bytes) -> None:
         self._bytes -= len(self._words.pop(key).rest or b"")

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Final
 
-from ..bus.post import Encoded, Payload
+from ..bus.post import Encoded
 from ..bus.topic import connection, group
 from ..bus.topics import Topics
 from ..errors import ConfigurationError, LocalProtocolError, RemoteProtocolError
@@ -154,10 +154,8 @@ class ServerEndpoint:
         delivery.sent(exchanges)
 
     def lost(self, exchange: Exchange, now: float, *, graceful: bool = False) -> None:
-        """The peer of `exchange`, or its socket, is gone. Calling it again does nothing.
-
-        `graceful`: it has said goodbye, by a WebSocket Close frame.
-        """
+        """The peer of `exchange`, or its socket, is gone; `graceful`: after a goodbye, the close frame of a WebSocket.
+        Calling it again does nothing."""
         self._at(now)
         self._lifecycle.lost(exchange, graceful)
 
@@ -286,7 +284,7 @@ class ServerEndpoint:
             self._delivery.look_at(session)
         return False
 
-    def publish(self, topic: str, payload: Payload, now: float, *, exclude: Collection[str] = ()) -> int:
+    def publish(self, topic: str, payload: Encoded, now: float, *, exclude: Collection[str] = ()) -> int:
         """Post to a topic (`bus.topic.everyone`, `group`), except to the ids in `exclude`. Gives its position."""
         self._at(now)
         return self._delivery.publish(topic, payload, exclude)

@@ -32,7 +32,6 @@ class Telling:
 
     def settle(self, session: Session) -> None:
         """Apply the joint rules."""
-        raise NotImplementedError
 
     # Beginnings ---------------------------------------------------------------------------------
 
@@ -67,6 +66,11 @@ class Telling:
         if session.app is _UNBORN and not session.traits.remembers_negotiation:
             self.begin(session, session.request)
         id, empty = session.id, session.traits.sign_of_life
+        if len(messages) == 1 and session.event is None and session.app is not _UNBORN:  # what comes most of all
+            if messages[0] != empty or not exchange.duplex:
+                session.event = only = Received(id, messages[0], exchange)
+                self._delivery.events.append(only)
+            return
         said = [Received(id, data, exchange) for data in messages if data != empty or not exchange.duplex]
         if said and session.event is None and session.app is not _UNBORN:
             session.event = first = said.pop(0)

@@ -31,7 +31,7 @@ class Terms:
         self._lifecycle = lifecycle
 
     def speak(self, connection_id: str, format: Format, now: float) -> None:
-        """From now on an ASP.NET Core connection is sent this form of every payload."""
+        """From now on an ASP.NET Core connection is sent this form of every payload, also of what waits."""
         session = self._alive(connection_id, now)
         if session is None or not session.traits.remembers_negotiation:
             return

@@ -43,6 +43,8 @@ class Closed:
 
     code: int = 1005
     reason: str = ""
+    by_peer: bool = True
+    """It said goodbye; else it broke a rule."""
 
 
 SocketEvent: TypeAlias = str | bytes | Pong | Closed
@@ -285,12 +287,16 @@ class WebSocket:
                 self._engine_closed(engine, event, events)
                 return
             assert isinstance(event, (TextMessage, BytesMessage))  # whole pings and pongs do not come here
-            if self._message is None:
-                self._message = io.StringIO() if isinstance(event, TextMessage) else io.BytesIO()
-            self._message.write(event.data)
-            if event.message_finished:
-                events.append(self._message.getvalue())
-                self._forget_message()
+            self._take(event, events)
+
+    def _take(self, event: TextMessage | BytesMessage, events: list[SocketEvent]) -> None:
+        """A part of the message has come, perhaps the last."""
+        if self._message is None:
+            self._message = io.StringIO() if isinstance(event, TextMessage) else io.BytesIO()
+        self._message.write(event.data)
+        if event.message_finished:
+            events.append(self._message.getvalue())
+            self._forget_message()
 
     def _engine_closed(self, engine: Connection, event: CloseConnection, events: list[SocketEvent]) -> None:
         code = int(event.code)
@@ -308,7 +314,7 @@ class WebSocket:
         """Close it for a broken rule. After 1002 the frames cannot be told apart, so nothing more is read."""
         reason = f"{what} ({rule})."
         self.refused = rule
-        events.append(Closed(code, reason))
+        events.append(Closed(code, reason, by_peer=False))
         self.output += _close_frame(code, reason)
         self._forget_message()
         self.odd = self._midway = True

@@ -130,9 +130,12 @@ class Line:
         """What is in flight has been written."""
         return Tell(f"{self.name} sent", lambda play: play.endpoint.sent([self._exchange()], play.now))
 
-    def lost(self) -> Tell:
-        """The peer or its socket is gone."""
-        return Tell(f"{self.name} lost", lambda play: play.endpoint.lost(self._exchange(), play.now))
+    def lost(self, *, graceful: bool = False) -> Tell:
+        """The peer or its socket is gone; `graceful`: after the close frame of a WebSocket."""
+        return Tell(
+            f"{self.name} {'left' if graceful else 'lost'}",
+            lambda play: play.endpoint.lost(self._exchange(), play.now, graceful=graceful),
+        )
 
     def answers(self, status: int, body: Any = ...) -> Reply:
         """A whole answer: JSON as its value, anything else as text."""

@@ -62,7 +62,7 @@ class EchoHost:
 
     def pong(self, exchange: Exchange) -> None: ...
 
-    def lost(self, exchange: Exchange) -> None:
+    def lost(self, exchange: Exchange, *, graceful: bool = False) -> None:
         self._waiting.pop(exchange, None)
 
     def pump(self) -> None: ...

@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import pytest
 from anyio.streams.stapled import StapledObjectStream
-from wsproto.events import CloseConnection, Ping, Pong
+from wsproto.events import CloseConnection, Ping, Pong, TextMessage
 
 from persistconn import Settings
 from persistconn.drivers.streams import StreamDriver, reset_on_close
@@ -17,6 +17,9 @@ from persistconn.drivers.streams.anyio import serve_stream
 from persistconn.wire.http import Chunk, End, Message
 from tests.drivers.fake_host import FakeHost
 from tests.drivers.peer import UPGRADE, Peer, connected, serving
+
+NAMELESS_CLOSE = b"\x88\x80" + bytes(4)
+"""A close frame without a code."""
 
 LARGE = 8 * 1024 * 1024
 """More than the kernel's buffers of both ends hold."""
@@ -162,6 +165,23 @@ async def test_a_websocket_echoes_whatever_the_bursts(driver: StreamDriver | Non
 
 
 @pytest.mark.parametrize("eager", [False, True])
+async def test_a_websocket_may_take_what_comes_in_parts(driver: StreamDriver | None, eager: bool) -> None:
+    host = FakeHost(Settings(max_message_size=4), eager=eager)
+    async with serving(host, stream_driver=driver) as server, connected(server) as peer:
+        early = peer.frame(TextMessage("one part", message_finished=False))
+        await peer.send(UPGRADE % b"/parts" + early)
+        assert (await peer.until(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+        assert await peer.hear() == "one part"
+        rest = peer.frame(TextMessage(" and another"))
+        await peer.send(rest[:-5])
+        assert await peer.hear() == " and an"
+        await peer.send(rest[-5:])
+        assert await peer.hear() == "other"
+        await peer.say(b"a whole one")
+        assert await peer.hear() == b"a whole one"
+
+
+@pytest.mark.parametrize("eager", [False, True])
 async def test_messages_behind_the_upgrade_request_wait_for_the_answer(
     driver: StreamDriver | None, eager: bool
 ) -> None:
@@ -176,14 +196,28 @@ async def test_messages_behind_the_upgrade_request_wait_for_the_answer(
                 assert await impatient.hear() == "too early"
 
 
-async def test_the_peer_closes_a_websocket(driver: StreamDriver | None) -> None:
+@pytest.mark.parametrize(("said", "answer"), [(1000, 1000), (None, 1000), (1001, 1001), (4321, 4321)])
+async def test_a_peer_that_closes_its_websocket_says_goodbye(
+    driver: StreamDriver | None, said: int | None, answer: int
+) -> None:
     host = FakeHost()
     async with serving(host, stream_driver=driver) as server, connected(server) as peer:
         await peer.upgrade()
-        await peer.send(peer.frame(CloseConnection(1000, "done")))
-        assert (await peer.hear()).code == 1000
+        await peer.send(NAMELESS_CLOSE if said is None else peer.frame(CloseConnection(said)))
+        assert (await peer.hear()).code == answer
+        await host.heard("left", "/ws")
+        assert await peer.rest() == b""
+    assert ("lost", "/ws") not in host.told
+
+
+async def test_a_websocket_of_which_the_peer_closed_its_half_is_lost(driver: StreamDriver | None) -> None:
+    host = FakeHost()
+    async with serving(host, stream_driver=driver) as server, connected(server) as peer:
+        await peer.upgrade()
+        await peer.stream.send_eof()
         await host.heard("lost", "/ws")
         assert await peer.rest() == b""
+    assert ("left", "/ws") not in host.told
 
 
 async def test_the_application_closes_a_websocket(driver: StreamDriver | None) -> None:
@@ -226,7 +260,7 @@ async def test_malformed_requests_are_told_so(driver: StreamDriver | None, eager
 
 
 async def test_a_refusal_arrives_although_the_rest_is_not_read(driver: StreamDriver | None) -> None:
-    settings = Settings(max_message_size=1_000)
+    settings = Settings(max_body_size=1_000)
     async with serving(FakeHost(settings), stream_driver=driver) as server, connected(server) as peer:
         await peer.send(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n" + bytes(100_000))
         assert (await peer.response())[0] == 413

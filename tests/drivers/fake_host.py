@@ -19,7 +19,8 @@ PLAIN = ((b"Content-Type", b"text/plain"),)
 class FakeHost:
     """Paths: /hello /echo /hold /stream /later /big?<bytes> and WebSockets anywhere but /forbidden.
 
-    A WebSocket echoes; "close" makes it end, "ping" makes it ping, "flood <bytes>" makes it send a lot.
+    A WebSocket echoes (on /parts, what comes as it comes); "close" makes it end, "ping" makes it ping,
+    "flood <bytes>" makes it send a lot.
     """
 
     def __init__(self, settings: Settings = Settings(), *, eager: bool = False) -> None:
@@ -81,8 +82,8 @@ class FakeHost:
         self._tell("sent", exchange.request.path)
         self._ready.append(exchange)
 
-    def lost(self, exchange: Exchange) -> None:
-        self._tell("lost", exchange.request.path)
+    def lost(self, exchange: Exchange, *, graceful: bool = False) -> None:
+        self._tell("left" if graceful else "lost", exchange.request.path)
         self.exchanges.pop(exchange, None)
         self._in_flight.discard(exchange)
         self._waiting.pop(exchange, None)
@@ -157,6 +158,7 @@ class FakeHost:
 
     def _begin(self, request: Request, link: Any, pings: bool) -> Exchange:
         exchange = Exchange(request, link, pings=pings)
+        exchange.parts = request.path == "/parts"
         self.exchanges[exchange] = None
         self._tell("opened", request.path)
         if request.upgrade and request.path != "/forbidden":

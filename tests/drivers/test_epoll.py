@@ -121,8 +121,8 @@ async def test_an_error_about_a_lost_connection_is_logged(caplog: pytest.LogCapt
     lost = host.lost
     failures = iter([RuntimeError("a fault in the host")])
 
-    def fail_once(exchange: Any) -> None:
-        lost(exchange)
+    def fail_once(exchange: Any, *, graceful: bool = False) -> None:
+        lost(exchange, graceful=graceful)
         for failure in failures:
             raise failure
 

@@ -32,6 +32,9 @@ class Audience:
     def to_clients(self, ids: Collection[str], method: str, arguments: tuple[Any, ...]) -> Any:
         return self._note("clients", set(ids), method, arguments)
 
+    def ask(self, id: str, method: str, arguments: tuple[Any, ...], returns: Any, timeout: float | None) -> Any:
+        return self._note("ask", id, method, arguments, returns, timeout)
+
     def join(self, connection_id: str, name: str) -> Any:
         return self._note("join", connection_id, name)
 
@@ -105,9 +108,16 @@ async def test_what_begins_with_an_underscore_is_no_function_of_a_page(clients: 
             getattr(clients.all, name)
 
 
-async def test_clients_of_this_wire_return_nothing(clients: CallerClients[Any]) -> None:
-    with pytest.raises(PersistconnError, match="getName was to return a value"):
-        await clients.caller.invoke("getName", returns=str)
+async def test_one_client_can_be_asked_for_a_result(audience: Audience, clients: CallerClients[Any]) -> None:
+    await clients.caller.invoke("getName", 1, returns=str)
+    await clients.client("a").invoke("getName", timeout=5)
+    assert audience.asked == [("ask", "me", "getName", (1,), str, None), ("ask", "a", "getName", (), Any, 5)]
+
+
+async def test_many_cannot_be_asked(clients: CallerClients[Any]) -> None:
+    for many in (clients.all, clients.others, clients.group("g"), clients.user("u"), clients.client_list(["a"])):
+        with pytest.raises(PersistconnError, match="getName was to return a value, and only one client can be asked"):
+            await many.invoke("getName", returns=str)
 
 
 def test_one_name_is_no_list_of_names(clients: CallerClients[Any]) -> None:

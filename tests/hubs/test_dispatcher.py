@@ -115,6 +115,9 @@ class Accept(Hub):
     async def stream(self, upto: int) -> AsyncIterator[int]:
         yield upto
 
+    async def total(self, numbers: AsyncIterator[int]) -> int:
+        return sum([number async for number in numbers])
+
     async def who(self) -> list[Any]:
         context = self.context
         return [context.connection_id, context.user, context.transport, context.request.query["clientProtocol"]]
@@ -245,6 +248,8 @@ async def test_a_method_that_gives_a_stream_says_why_it_cannot() -> None:
         page = await home.page("accept")
         answer = await page.call("accept", "stream", 5)
         assert answer["H"] is True and "stream gives a stream" in answer["E"]
+        answer = await page.call("accept", "total", [1, 2])
+        assert answer["H"] is True and answer["E"] == "total takes a stream, which clients of this wire cannot send."
 
 
 # Where a method runs, and what it knows -----------------------------------------------------------

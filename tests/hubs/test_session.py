@@ -335,7 +335,7 @@ def test_a_late_tick_does_one_thing_only_after_the_end() -> None:
 def test_nothing_is_left_to_do_after_the_end_of_a_late_tick() -> None:
     talk = Talk(shake=2, resumable=True)
     talk.say(PING)
-    talk.session._due = {Timer.CLIENT: 0.0, Timer.ACK: 0.0}  # in this order
+    talk.session.due = {Timer.CLIENT: 0.0, Timer.ACK: 0.0}  # in this order
     assert readable(talk.session.tick(talk.now))[0] == BROKEN
     assert talk.session.is_over
 
@@ -556,7 +556,7 @@ def test_every_stage_and_every_input(stage: Stage, what: str) -> None:
     outputs = act(session)
     assert session.stage is moves.get(stage, stage)
     assert any(isinstance(output, Finish) for output in outputs) == (session.is_over and stage is not Stage.OVER)
-    assert set(session._due) <= set(TIMERS[session.stage])
+    assert set(session.due) <= set(TIMERS[session.stage])
     if stage is Stage.OVER:
         assert outputs == []
 

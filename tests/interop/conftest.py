@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from .aspnetcore_clients import ClientPage, Clients, NodeProcess
 from .browser import TRANSPORTS, BrowserPage, ChatPage, HubPage
-from .harness import HUBS, ServerProcess
+from .harness import ASPNETCORE, HUBS, ServerProcess
 from .proxy import Proxy
 
 if TYPE_CHECKING:
@@ -53,7 +55,7 @@ def transport(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="package")
 def node_modules() -> Path:
     modules = HERE / "node_modules"
-    if not (modules / "signalr").is_dir():
+    if not all((modules / name).is_dir() for name in ("signalr", "@microsoft/signalr")):
         pytest.skip("no node_modules: run `npm ci` in tests/interop")
     return modules
 
@@ -111,10 +113,51 @@ def mortal_hub_server(backend: str, node_modules: Path) -> Iterator[ServerProces
     server.close()
 
 
+@pytest.fixture(scope="package")
+def aspnetcore_server(backend: str, node_modules: Path) -> Iterator[ServerProcess]:
+    """`servers/aspnetcore.py`, with raised limits and stateful reconnect."""
+    settings = {"allow_stateful_reconnect": True, "max_message_size": 2_000_000, "ring_messages": 20_000}
+    server = ServerProcess(backend, application=ASPNETCORE, settings=settings)
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="package")
+def mortal_aspnetcore_server(backend: str, node_modules: Path) -> Iterator[ServerProcess]:
+    """With detailed errors and no stateful reconnect; a test may end it and start it again."""
+    server = ServerProcess(backend, application=ASPNETCORE, settings={"detailed_errors": True})
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="package")
+def node(node_modules: Path) -> Iterator[NodeProcess]:
+    """One Node.js for all."""
+    if shutil.which("node") is None:
+        pytest.skip("node is not there: install Debian's package nodejs")
+    node = NodeProcess()
+    yield node
+    node.close()
+
+
+@pytest.fixture(params=("node", "chromium"))
+def clients_at(request: pytest.FixtureRequest) -> Iterator[Callable[[str], Clients]]:
+    """Gives a home to clients of the server at an origin: Node.js, or a page of that origin."""
+    if request.param == "node":
+        node = request.getfixturevalue("node")
+        yield lambda origin: node
+        node.obey("stopAll", {})
+        assert node.errors == []
+    else:
+        visit = request.getfixturevalue("visit")
+        yield lambda origin: visit(f"{origin}/aspnetcore.html", kind=ClientPage)
+
+
 @pytest.fixture(autouse=True)
 def no_server_errors(request: pytest.FixtureRequest) -> Iterator[None]:
     """What a server logs as an error fails the test during which it did."""
     names = ("server", "impatient_server", "mortal_server", "hub_server", "mortal_hub_server")
+    names += ("aspnetcore_server", "mortal_aspnetcore_server")
     servers = [request.getfixturevalue(name) for name in names if name in request.fixturenames]
     marks = [each.mark() for each in servers]
     yield

@@ -13,11 +13,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["APPLICATION", "HUBS", "ROOT", "Event", "ServerProcess"]
+__all__ = ["APPLICATION", "ASPNETCORE", "HUBS", "ROOT", "Event", "ServerProcess"]
 
 ROOT = Path(__file__).parents[2]
 APPLICATION = Path(__file__).parent / "servers" / "application.py"
 HUBS = Path(__file__).parent / "servers" / "hubs.py"
+ASPNETCORE = Path(__file__).parent / "servers" / "aspnetcore.py"
 
 Event = dict[str, Any]
 

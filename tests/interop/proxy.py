@@ -12,7 +12,7 @@ __all__ = ["Proxy"]
 
 FORBIDDEN = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 REQUEST = re.compile(rb"[A-Z]+ \S+ HTTP/1")
-STREAM = re.compile(rb"[A-Z]+ \S+/(?:connect|reconnect|poll)\?")
+STREAM = re.compile(rb"[A-Z]+ \S+/(?:connect|reconnect|poll)\?|GET \S+[?&]id=")
 
 
 @dataclass(eq=False)
@@ -45,6 +45,8 @@ class Proxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self.refused = 0
+        self._open_to_newcomers = threading.Event()
+        self._open_to_newcomers.set()
         self._start(self._accept)
 
     @property
@@ -68,7 +70,16 @@ class Proxy:
             if line.carries_stream:
                 line.close()
 
+    def hold(self) -> None:
+        """From now on new connections are accepted, and then nothing happens on them: see `let_through`."""
+        self._open_to_newcomers.clear()
+
+    def let_through(self) -> None:
+        """Those that were held go on, and new ones are served as ever."""
+        self._open_to_newcomers.set()
+
     def close(self) -> None:
+        self.let_through()
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -99,6 +110,7 @@ class Proxy:
         if b"\r\n\r\n" not in head:
             client.close()
             return
+        self._open_to_newcomers.wait()
         if self._refuse_upgrades and b"upgrade: websocket" in head.lower():
             self.refused += 1
             client.sendall(FORBIDDEN)

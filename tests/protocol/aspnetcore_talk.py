@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from persistconn.bus.post import Payload
+from persistconn.bus.post import Encoded, Payload
 from persistconn.protocol import (
     ADMITTED,
     Admission,
@@ -55,7 +55,7 @@ class CoreTalk(Talk):
         """The application sends to one client: bytes are frames that are ready."""
         for frame in frames:
             payload = Payload.of_frame(frame) if isinstance(frame, bytes) else frame
-            given = payload if isinstance(payload, Payload) else Payload(payload)
+            given = payload if isinstance(payload, Encoded) else Payload(payload)
             self.endpoint.send(client.id, given, self.now)
         self.drain()
 

@@ -110,8 +110,8 @@ class Talk:
         self.endpoint.sent([exchange], self.now)
         self.drain()
 
-    def lost(self, exchange: Exchange) -> None:
-        self.endpoint.lost(exchange, self.now)
+    def lost(self, exchange: Exchange, *, graceful: bool = False) -> None:
+        self.endpoint.lost(exchange, self.now, graceful=graceful)
         self.drain()
 
     def pass_time(self, seconds: float) -> None:

@@ -117,7 +117,7 @@ class Chaos:
 
 
 @given(st.lists(events, max_size=25))
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_nothing_that_a_peer_asks_raises(story: list[tuple[Any, ...]]) -> None:
     chaos = Chaos()
     for what in story:

@@ -64,6 +64,16 @@ def test_what_the_application_says_before_it_ends_the_connection_arrives(talk: C
     assert talk.reason is DisconnectReason.aborted
 
 
+def test_to_let_a_client_come_back_is_to_end_its_connection(talk: CoreTalk, transport: str) -> None:
+    client = CoreClient(talk, transport).start(JSON)
+    talk.endpoint.send(client.id, Payload.of_frame(b"close"), talk.now)
+    talk.endpoint.close(client.id, talk.now, allow_reconnect=True)
+    talk.drain()
+    assert client.got in (["close"], [b"close"])
+    assert talk.is_over(client.line)
+    assert talk.reason is DisconnectReason.aborted
+
+
 def test_a_client_that_cannot_be_greeted_is_sent_away(talk: CoreTalk, transport: str) -> None:
     talk.automatic = False
     client = CoreClient(talk, transport).start()
@@ -356,6 +366,15 @@ def test_of_very_many_ends_the_oldest_are_forgotten() -> None:
         talk.say(client, "data")
         talk.close(client)
     assert statuses(talk, [client.get() for client in clients]) == [UNKNOWN, OVER, OVER]
+
+
+def test_of_very_much_that_was_said_last_the_oldest_is_forgotten(talk: CoreTalk) -> None:
+    clients = [CoreClient(talk, LP).start() for _ in range(20)]
+    for client in clients:
+        talk.say(client, "data")
+        talk.say(client, b"x" * 1_000_000)
+        talk.close(client)
+    assert [talk.status(client.get()) for client in clients] == [404] * 4 + [200] * 16
 
 
 def test_stopping_answers_the_poll(talk: CoreTalk) -> None:

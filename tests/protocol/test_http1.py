@@ -89,6 +89,37 @@ def test_a_request_is_only_given_out_whole(data: bytes) -> None:
     assert request(http.receive(data[-1:])).body == b"hello"
 
 
+@pytest.mark.parametrize("long_way", [False, True], ids=["fast", "h11"])
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "PUT"])
+@pytest.mark.parametrize("body", [None, b"", b"hello"])
+@pytest.mark.parametrize(
+    ("status", "framing"),
+    [
+        (200, b"Content-Length: 0\r\n"),
+        (202, b"Content-Length: 0\r\n"),
+        (204, b""),
+        (304, b""),
+        (405, b"Content-Length: 0\r\n"),
+    ],
+)
+def test_any_method_with_or_without_a_body_may_get_an_empty_answer_and_go_on(
+    long_way: bool, method: str, body: bytes | None, status: int, framing: bytes
+) -> None:
+    http = Http1Server()
+    length = "" if body is None else f"Content-Length: {len(body)}\r\n"
+    special = "X:  y \r\n" if long_way else ""  # white space that the fast reader leaves to h11
+    data = f"{method} /hub?id=1 HTTP/1.1\r\nHost: x\r\n{length}{special}\r\n".encode() + (body or b"")
+    with mock.patch.object(http1, "read_head", wraps=http1.read_head) as read_head:
+        for _ in range(2):
+            it = request(http.receive(data))
+            assert (it.method, it.body) == (method, body or b"")
+            start, _, rest = http.send((Head(status), End())).partition(b"\r\n")
+            assert start.startswith(b"HTTP/1.1 %d " % status)
+            assert rest == framing + b"\r\n"
+            assert http.phase is Phase.IDLE
+    assert read_head.called is (long_way or (method == "GET" and body is not None))
+
+
 def test_pipelined_requests_wait_for_their_turn() -> None:
     http = Http1Server()
     assert request(http.receive(GET + POST + GET[:10])).method == "GET"
@@ -184,7 +215,7 @@ def test_100_continue_is_sent_when_the_body_is_awaited() -> None:
         (400, "bad_request", b"\x16\x03\x01"),
         (400, "bad_request", CHUNKED.replace(b"llo", b"llox")),
         (400, "bad_request", POST.replace(b"5", b"5\r\nContent-Length: 5")),
-        (413, "max_message_size", POST.replace(b"5", b"500000")),
+        (413, "max_body_size", POST.replace(b"5", b"5000000")),
         (413, "max_chunks", CHUNKED.replace(b"2\r\nhe\r\n", b"1\r\nh\r\n" * 1_025)),
         (414, "max_head_size", b"GET /" + b"a" * 70_000),
         (431, "max_head_size", GET[:-2] + b"A: " + b"a" * 70_000),
@@ -392,6 +423,25 @@ def test_a_websocket_may_be_accepted_only_to_be_closed() -> None:
     http = Http1Server()
     http.receive(UPGRADE)
     assert http.send((Head(101), End(4000, "no"))) == ACCEPTED + b"\x88\x04\x0f\xa0no"
+    assert http.phase is Phase.CLOSING
+
+
+def test_a_websocket_may_take_parts() -> None:
+    http = Http1Server(Settings(max_message_size=4))
+    http.receive(UPGRADE + HELLO[:8])
+    http.send((Head(101),))
+    http.take_parts()
+    assert http.receive(b"") == ["He"]
+    assert http.receive(HELLO[8:] + b"\x88\x80\0\0\0\0") == ["llo", Closed(1005)]
+    assert http.phase is Phase.CLOSED
+
+
+def test_a_websocket_that_was_closed_at_once_takes_no_parts() -> None:
+    http = Http1Server()
+    http.receive(UPGRADE)
+    http.send((Head(101), End()))
+    http.take_parts()
+    assert http.receive(HELLO) == []
     assert http.phase is Phase.CLOSING
 
 

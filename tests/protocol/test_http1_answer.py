@@ -94,6 +94,10 @@ def test_some_statuses_have_no_body(status: int) -> None:
     assert data.endswith(b"\r\n\r\n")
     assert b"Content-Length" not in data
     assert it.finished
+    it = answer()
+    assert it.send((Head(status),)).count(b"\r\n") == 2  # nor a Transfer-Encoding, though the end is not known yet
+    assert it.send((End(),)) == b""
+    assert it.keep_alive
 
 
 def test_an_informational_head_comes_before_the_answer() -> None:

@@ -73,14 +73,14 @@ def test_chunks_are_counted() -> None:
 
 
 def test_the_data_of_all_chunks_is_limited() -> None:
-    settings = Settings(max_message_size=1)
     limit = 65_539
+    settings = Settings(max_body_size=limit)
     assert chunked(settings).feed(b"%x\r\n%b\r\n0\r\n\r\n" % (limit, b"a" * limit)) == b""
     body = chunked(settings)
     assert body.feed(b"fffffff\r\n" + b"a" * limit) is None
     with pytest.raises(Refused) as caught:
         body.feed(b"a")
-    assert (caught.value.status, caught.value.limit) == (413, "max_message_size")
+    assert (caught.value.status, caught.value.limit) == (413, "max_body_size")
     assert chunked(Settings(max_message_size=None)).feed(b"fffffff\r\n" + b"a" * 1_000_000) is None
 
 

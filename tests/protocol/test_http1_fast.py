@@ -11,7 +11,7 @@ from persistconn.protocol.http1_fast import read_plain_head
 from persistconn.protocol.http1_policy import Incoming, Refused, read_head
 from persistconn.settings import Settings
 
-LIMITS = Settings(max_headers=6, max_message_size=10)
+LIMITS = Settings(max_headers=6, max_body_size=65_566)
 
 
 def head(first: str, *lines: str) -> bytes:
@@ -138,12 +138,25 @@ def test_anything_special_goes_the_long_way(data: bytes) -> None:
     assert read_plain_head(data, LIMITS) is None
 
 
-def test_without_a_limit_any_length_is_plain() -> None:
-    incoming = read_plain_head(
-        head("POST / HTTP/1.1", "Host: x", "Content-Length: 1000000"), Settings(max_message_size=None)
-    )
+@pytest.mark.parametrize(
+    ("settings", "most"),
+    [
+        (Settings(), 1_048_576),
+        (Settings(max_message_size=1_000_000), 3_065_536),
+        (Settings(max_body_size=10), 10),
+        (Settings(max_message_size=None), None),
+    ],
+    ids=["default", "large messages", "given", "unlimited"],
+)
+def test_a_body_within_the_limit_is_plain(settings: Settings, most: int | None) -> None:
+    def post(length: int) -> bytes:
+        return head("POST / HTTP/1.1", "Host: x", f"Content-Length: {length}")
+
+    incoming = read_plain_head(post(most or 10_000_000), settings)
     assert incoming is not None
-    assert incoming.length == 1_000_000
+    assert incoming.length == (most or 10_000_000)
+    if most is not None:
+        assert read_plain_head(post(most + 1), settings) is None
 
 
 # The same as the careful reader, and as h11 alone ----------------------------------------------------

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from persistconn.protocol.http1_policy import CHUNKED, Incoming, Refused, body_limit, head_end, read_head, too_large
+from persistconn.protocol.http1_policy import CHUNKED, Incoming, Refused, body_limit, head_end, read_head
 from persistconn.settings import Settings
 
 HOST = "Host: example.org"
@@ -157,7 +157,7 @@ def test_a_broken_handshake_is_refused(lines: tuple[str, ...]) -> None:
         (400, head("POST / HTTP/1.1", HOST, "Content-Length:")),
         (400, head("POST / HTTP/1.1", HOST, "Content-Length: 123456789012345678901")),
         (413, head("POST / HTTP/1.1", HOST, "Content-Length: 1234567890123456789")),
-        (413, head("POST / HTTP/1.1", HOST, "Content-Length: 262145", "Expect: 100-continue")),
+        (413, head("POST / HTTP/1.1", HOST, "Content-Length: 1048577", "Expect: 100-continue")),
         (400, head("POST / HTTP/1.0", HOST, "Transfer-Encoding: chunked")),
         (501, head("POST / HTTP/1.1", HOST, "Transfer-Encoding: gzip, chunked")),
         (501, head("POST / HTTP/1.1", HOST, "Transfer-Encoding: identity")),
@@ -208,7 +208,7 @@ def test_dangerous_and_malformed_heads_are_refused(status: int, data: bytes) -> 
     assert answer.status == status
     assert answer.limit
     # One sentence that quotes nothing of what came.
-    assert str(answer).endswith((".", "(max_message_size)."))
+    assert str(answer).endswith((".", "(max_body_size)."))
     assert "\r" not in str(answer)
 
 
@@ -220,13 +220,23 @@ def test_the_number_of_header_lines_is_limited() -> None:
     assert "max_headers" in str(answer)
 
 
-def test_a_body_may_hold_an_encoded_message_and_a_groups_token() -> None:
-    assert body_limit(Settings(max_message_size=1_000)) == 68_536
+def test_a_body_may_hold_an_encoded_message_and_a_groups_token_or_many_messages() -> None:
+    assert body_limit(Settings(max_message_size=1_000)) == 1_048_576
+    assert body_limit(Settings(max_message_size=1_000_000)) == 3_065_536
     assert body_limit(Settings(max_message_size=None)) is None
-    assert "max_message_size" in str(too_large(Settings()))
-    assert read(head("POST / HTTP/1.1", HOST, "Content-Length: 262144")).length == 262_144
+    assert body_limit(Settings(max_body_size=10)) == 10
+    assert body_limit(Settings(max_body_size=10, max_message_size=None)) == 10
+
+
+@pytest.mark.parametrize("limit", [1_048_576, 10])
+def test_a_body_over_the_limit_is_refused_by_its_length(limit: int) -> None:
+    settings = Settings() if limit == 1_048_576 else Settings(max_body_size=limit)
+    assert read(head("POST / HTTP/1.1", HOST, f"Content-Length: {limit}"), settings).length == limit
+    answer = refused(head("POST / HTTP/1.1", HOST, f"Content-Length: {limit + 1}"), settings)
+    assert (answer.status, answer.limit) == (413, "max_body_size")
+    assert str(answer) == f"The body is larger than {limit} bytes (max_body_size)."
     unlimited = Settings(max_message_size=None)
-    assert read(head("POST / HTTP/1.1", HOST, "Content-Length: 262145"), unlimited).length == 262_145
+    assert read(head("POST / HTTP/1.1", HOST, f"Content-Length: {limit + 1}"), unlimited).length == limit + 1
 
 
 # Where a head ends --------------------------------------------------------------------------------

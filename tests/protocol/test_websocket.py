@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -21,29 +20,7 @@ from persistconn.protocol.websocket import Closed, Pong, WebSocket, accept_token
 from persistconn.protocol.websocket_mask import mask_in_c, unmask
 from persistconn.settings import Settings
 from persistconn.wire.http import Chunk, End, Message, Ping
-
-KEY = b"\x37\xfa\x21\x3d"
-TEXT, BINARY, MORE, CLOSE, PING, PONG = 1, 2, 0, 8, 9, 10
-GENEROUS = Settings(max_message_size=None, max_fragments=1_000_000, max_control_frames=1_000_000)
-
-
-def frame(
-    opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0, masked: bool = True, width: int | None = None
-) -> bytes:
-    """A client's frame; `width` forces the length into 0, 2 or 8 further bytes."""
-    size = len(payload)
-    width = (0 if size < 126 else 2 if size < 65_536 else 8) if width is None else width
-    short = {0: size, 2: 126, 8: 127}[width]
-    head = bytes((fin << 7 | rsv << 4 | opcode, masked << 7 | short))
-    head += size.to_bytes(width, "big") if width else b""
-    if not masked:
-        return head + payload
-    mask = int.from_bytes((KEY * (size // 4 + 1))[:size], "big")
-    return head + KEY + (int.from_bytes(payload, "big") ^ mask).to_bytes(size, "big")
-
-
-def close(code: int | None = None, reason: bytes = b"") -> bytes:
-    return frame(CLOSE, b"" if code is None else struct.pack("!H", code) + reason)
+from tests.protocol.frames import BINARY, CLOSE, CUTS, GENEROUS, KEY, MORE, PING, PONG, STREAMS, TEXT, close, frame
 
 
 def sent_close(data: bytes) -> tuple[int, str]:
@@ -211,7 +188,7 @@ def test_a_broken_frame_ends_the_connection_with_1002(said: bytes) -> None:
     socket = WebSocket(GENEROUS)
     [event] = socket.receive(said)
     assert isinstance(event, Closed)
-    assert event.code == 1002
+    assert (event.code, event.by_peer) == (1002, False)
     assert sent_close(socket.data_to_send()) == (1002, event.reason)
     assert socket.closed
 
@@ -230,7 +207,7 @@ def test_a_broken_frame_ends_the_connection_with_1002(said: bytes) -> None:
 def test_bad_utf8_is_refused_with_1007_as_soon_as_it_is_seen(socket: WebSocket, said: bytes) -> None:
     [event] = socket.receive(said)
     assert isinstance(event, Closed)
-    assert event.code == 1007
+    assert (event.code, event.by_peer) == (1007, False)
     assert sent_close(socket.data_to_send()) == (1007, event.reason)
     assert socket.closing
 
@@ -238,7 +215,7 @@ def test_bad_utf8_is_refused_with_1007_as_soon_as_it_is_seen(socket: WebSocket, 
 def test_a_close_frame_with_bad_utf8_is_the_peers_last_frame(socket: WebSocket) -> None:
     [event] = socket.receive(close(1000, b"\xff"))
     assert isinstance(event, Closed)
-    assert event.code == 1007
+    assert (event.code, event.by_peer) == (1007, False)
     assert sent_close(socket.data_to_send()) == (1007, event.reason)
     assert socket.closed
 
@@ -260,7 +237,7 @@ def test_bad_utf8_leaves_the_rest_unread_until_the_peer_closes(socket: WebSocket
 def test_a_message_over_the_limit_is_refused_by_its_header(socket: WebSocket) -> None:
     assert socket.receive(frame(BINARY, b"x" * 65_536)) == [b"x" * 65_536]
     [event] = socket.receive(frame(BINARY, b"x" * 65_537)[:14])
-    assert event == Closed(1009, "The message is larger than 65536 bytes (max_message_size).")
+    assert event == Closed(1009, "The message is larger than 65536 bytes (max_message_size).", by_peer=False)
     assert sent_close(socket.data_to_send()) == (1009, event.reason)
     assert socket.refused == "max_message_size"
     # The peer may be in the middle of it: it can still read why, because we read on.
@@ -284,7 +261,7 @@ def test_fragments_count_together() -> None:
     assert socket.receive(frame(TEXT, b"12345", fin=False) + frame(MORE, b"67890")) == ["1234567890"]
     assert socket.receive(frame(TEXT, b"12345", fin=False)) == []
     [event] = socket.receive(frame(MORE, b"678901", fin=False))
-    assert event == Closed(1009, "The message is larger than 10 bytes (max_message_size).")
+    assert event == Closed(1009, "The message is larger than 10 bytes (max_message_size).", by_peer=False)
 
 
 def test_a_message_has_a_limited_number_of_fragments() -> None:
@@ -292,7 +269,7 @@ def test_a_message_has_a_limited_number_of_fragments() -> None:
     three = frame(TEXT, b"a", fin=False) + frame(MORE, b"b", fin=False) + frame(MORE, b"c")
     assert socket.receive(three + three) == ["abc", "abc"]
     [event] = socket.receive(frame(TEXT, b"", fin=False) + frame(MORE, b"", fin=False) * 3)
-    assert event == Closed(1008, "The message has more than 3 fragments (max_fragments).")
+    assert event == Closed(1008, "The message has more than 3 fragments (max_fragments).", by_peer=False)
     assert socket.refused == "max_fragments"
 
 
@@ -302,7 +279,7 @@ def test_control_frames_are_limited_between_two_messages() -> None:
     assert socket.receive(frame(PONG) * 3 + frame(TEXT, b"x", fin=False) + frame(PING) * 3) == [Pong()] * 3
     socket.data_to_send()
     [event] = socket.receive(frame(PING))
-    assert event == Closed(1008, "More than 3 control frames without a message (max_control_frames).")
+    assert event == Closed(1008, "More than 3 control frames without a message (max_control_frames).", by_peer=False)
     assert sent_close(socket.data_to_send())[0] == 1008
     assert socket.refused == "max_control_frames"
 
@@ -394,35 +371,6 @@ def heard_by_us(data: bytes, cuts: list[int]) -> Heard:
             heard.pings.append(output[2 : 2 + size])
         output = output[2 + size :]
     return heard
-
-
-PAYLOADS = st.one_of(
-    st.binary(max_size=20),
-    st.text(max_size=20).map(str.encode),
-    st.sampled_from([b"x" * 125, b"x" * 126, b"x" * 300, b"\xff", b"\xc3", "äö".encode(), b"x" * 65_536]),
-)
-GOOD = st.builds(frame, st.sampled_from([TEXT, BINARY]), st.text(max_size=40).map(str.encode))
-CONTROL = st.builds(frame, st.sampled_from([PING, PONG]), st.binary(max_size=125))
-CLOSES = st.builds(close, st.one_of(st.none(), st.integers(990, 1020), st.integers(0, 65_535)), st.binary(max_size=9))
-MESSAGE_IN_PARTS = st.builds(
-    lambda text, between: (
-        frame(TEXT, text[:3], fin=False) + between + frame(MORE, text[3:7], fin=False) + between + frame(MORE, text[7:])
-    ),
-    st.text(max_size=20).map(str.encode),
-    st.one_of(st.just(b""), CONTROL),
-)
-ODD = st.builds(
-    frame,
-    st.integers(0, 15),
-    PAYLOADS.filter(lambda payload: len(payload) < 126),
-    fin=st.booleans(),
-    rsv=st.sampled_from([0, 0, 0, 1, 2, 4, 7]),
-    masked=st.sampled_from([True, True, True, False]),
-    width=st.sampled_from([None, None, 0, 2, 8]),
-)
-DATA = st.builds(frame, st.sampled_from([TEXT, BINARY, MORE]), PAYLOADS, fin=st.booleans())
-STREAMS = st.lists(st.one_of(GOOD, GOOD, CONTROL, MESSAGE_IN_PARTS, DATA, ODD, CLOSES), max_size=8).map(b"".join)
-CUTS = st.lists(st.integers(0, 1_000_000), max_size=12)
 
 
 @settings(max_examples=400)
