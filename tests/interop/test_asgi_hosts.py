@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,19 +16,24 @@ TELLS = ("uvicorn", "hypercorn")
 """Servers that give applications the time to end: daphne has no lifespan, and granian kills who has open exchanges."""
 
 
-@pytest.fixture(scope="module", params=[pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in HOSTS])
-def asgi_host(request: pytest.FixtureRequest) -> Iterator[HostProcess]:
-    for package in ("starlette", request.param.partition("-")[0]):
+@pytest.mark.parametrize("name", HOSTS)
+def test_a_host(name: str) -> None:
+    """One process, one conversation after the other, and the end of them all."""
+    for package in ("starlette", name.partition("-")[0]):
         pytest.importorskip(package, reason=f"{package} is not installed")
-    host = HostProcess(request.param)
-    yield host
-    host.close()
+    with contextlib.closing(HostProcess(name)) as host:
+        for mount in MOUNTS:
+            for transport in ("webSockets", "serverSentEvents", "foreverFrame", "longPolling"):
+                classic(host, transport, mount)
+            for transport in ("webSockets", "serverSentEvents", "longPolling"):
+                aspnetcore(host, transport, mount)
+        refusals(host)
+        assert "Traceback" not in host.log
+        shutdown(host)
 
 
-@pytest.mark.parametrize("mount", MOUNTS)
-@pytest.mark.parametrize("transport", ["webSockets", "serverSentEvents", "foreverFrame", "longPolling"])
-def test_classic(asgi_host: HostProcess, transport: str, mount: str) -> None:
-    host = asgi_host
+def classic(host: HostProcess, transport: str, mount: str) -> None:
+    """Messages to and fro, and to all."""
     query, line = host.classic(f"{mount}/echo", transport)
     if transport == "webSockets":
         line.say('"Grüße"')
@@ -50,14 +55,14 @@ def test_classic(asgi_host: HostProcess, transport: str, mount: str) -> None:
             else:
                 line.until(json.dumps(heard))
     assert host.post(f"{mount}/echo/abort?{query}")[0] == 200
-    line.leave() if transport == "longPolling" else line.goodbye() if transport != "webSockets" else None
+    if transport == "longPolling":
+        line.leave()
+    elif transport != "webSockets":
+        line.goodbye()
 
 
-@pytest.mark.parametrize("mount", MOUNTS)
-@pytest.mark.parametrize("transport", ["webSockets", "serverSentEvents", "longPolling"])
-def test_aspnetcore(asgi_host: HostProcess, transport: str, mount: str) -> None:
+def aspnetcore(host: HostProcess, transport: str, mount: str) -> None:
     """A hub: the handshake, a call, a call of the client."""
-    host = asgi_host
     target, line = host.aspnetcore(f"{mount}/hub", transport)
 
     def say(message: Any) -> None:
@@ -92,25 +97,26 @@ def test_aspnetcore(asgi_host: HostProcess, transport: str, mount: str) -> None:
     line.leave()
 
 
-def test_who_asks_for_nothing_is_refused(asgi_host: HostProcess) -> None:
-    assert asgi_host.get("/nothing")[0] == 404
-    assert asgi_host.post("/echo/send?transport=longPolling&connectionToken=x", b"data=1")[0] == 400
-    assert Socket(asgi_host.port, "/hub?id=unknown").status in (403, 404)
-    assert asgi_host.get("/ready", method="HEAD") == (200, "")
+def refusals(host: HostProcess) -> None:
+    """Who asks for nothing gets that, and reads why."""
+    assert host.get("/nothing")[0] == 404
+    assert host.post("/echo/send?transport=longPolling&connectionToken=x", b"data=1")[0] == 400
+    assert Socket(host.port, "/hub?id=unknown").status in (403, 404)
+    assert host.get("/ready", method="HEAD") == (200, "")
 
 
-def test_when_the_server_goes_every_client_is_told(asgi_host: HostProcess) -> None:
-    """The last test with this server."""
+def shutdown(host: HostProcess) -> None:
+    """Every client is told when the server goes."""
     lines: list[Any] = []
     for mount in MOUNTS:
-        lines += [asgi_host.classic(f"{mount}/echo", transport)[1] for transport in ("webSockets", "serverSentEvents")]
+        lines += [host.classic(f"{mount}/echo", transport)[1] for transport in ("webSockets", "serverSentEvents")]
         lines += [
-            asgi_host.aspnetcore(f"{mount}/echo", transport)[1]
+            host.aspnetcore(f"{mount}/echo", transport)[1]
             for transport in ("webSockets", "serverSentEvents", "longPolling")
         ]
-    took = asgi_host.terminate()
+    took = host.terminate()
     for line in lines:
         line.goodbye()
     assert took < 10
-    if asgi_host.name.startswith(TELLS):
-        assert "disconnected shutdown" in asgi_host.log
+    if host.name.startswith(TELLS):
+        assert "disconnected shutdown" in host.log
