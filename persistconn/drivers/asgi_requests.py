@@ -59,19 +59,19 @@ def read_request(scope: Scope, body: bytes = b"") -> Request:
 def read_path(scope: Scope) -> tuple[str, str]:
     """The mount point and the whole path, which begins with it.
 
-    In ASGI `path` holds `root_path`, and most servers and frameworks do so; some take off what they have used
-    (Starlette before 0.33, a server whose proxy has done it).
+    In ASGI `path` holds `root_path`, and most servers and frameworks do so. Some take off what they have used
+    (Starlette before 0.33, a proxy), some of them without a word, and add a slash (Litestar): `raw_path` tells.
     """
     root: str = scope.get("root_path", "").rstrip("/")
     path: str = scope["path"]
-    if not root:
-        return root, path
     raw: bytes | None = scope.get("raw_path")
-    whole = root + path
-    if not (path == root or path.startswith(root + "/")):
-        return root, whole
-    if raw is not None and unquote_to_bytes(raw.partition(b"?")[0]).decode("utf-8", "replace") == whole:
-        return root, whole  # taken off, and what is left looks like the mount point
+    if raw is not None:
+        whole = unquote_to_bytes(raw.partition(b"?")[0]).decode("utf-8", "replace")
+        rest = path if whole.endswith("/") else path.rstrip("/")
+        if whole != path and whole.endswith(rest) and rest[:1] in ("", "/"):
+            return whole.removesuffix(rest), whole
+    if root and not (path == root or path.startswith(root + "/")):
+        return root, root + path
     return root, path
 
 

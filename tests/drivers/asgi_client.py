@@ -95,14 +95,14 @@ class Call:
 
     @property
     def body(self) -> str:
-        return b"".join(m["body"] for m in self.sent if m["type"].endswith("http.response.body")).decode()
+        return b"".join(m.get("body", b"") for m in self.sent if m["type"].endswith("http.response.body")).decode()
 
     async def answer(self) -> tuple[int, str]:
         """The whole answer."""
         await self.ended()
         start, *bodies = self.sent
         assert start["type"].endswith("http.response.start")
-        assert [body["more_body"] for body in bodies] == [True] * (len(bodies) - 1) + [False]
+        assert [body.get("more_body", False) for body in bodies] == [True] * (len(bodies) - 1) + [False]
         return start["status"], self.body
 
     # WebSocket ----------------------------------------------------------------------------------

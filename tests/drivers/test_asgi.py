@@ -138,6 +138,7 @@ async def test_what_is_answered_at_once_is_whole() -> None:
 @pytest.mark.parametrize(
     ("root_path", "path", "raw_path"),
     [
+        ("", "/echo", "/echo"),
         ("", "/echo", None),
         ("/rt", "/rt/echo", "/rt/echo"),
         ("/rt", "/echo", "/echo"),
@@ -162,6 +163,14 @@ async def test_a_mount_point_stands_in_the_path_or_has_been_taken_off(
         call.say("http.request")
         status, answer = await client.begin(call).answer()
         assert (status, json.loads(answer)["Url"]) == (200, quote(root_path.rstrip("/")) + "/echo")
+
+
+@pytest.mark.parametrize("root_path", ["", "/base"])
+async def test_a_mount_point_that_was_taken_off_without_a_word_is_found(root_path: str) -> None:
+    async with AsgiClient.of(app_of(Echo()), root_path=root_path) as client:
+        raw = f"{root_path}/rt/echo/negotiate"
+        status, answer = await client.get("/echo/negotiate/?clientProtocol=2.1", raw_path=raw.encode())
+        assert (status, json.loads(answer)["Url"]) == (200, f"{root_path}/rt/echo")
 
 
 async def test_a_body_comes_in_pieces() -> None:

@@ -47,8 +47,8 @@ async def served(application: Any, cookie: str = "") -> AsyncIterator[AsgiClient
 
 def cookie_of(call: Call) -> str:
     """What the answer sets, as the next request says it."""
-    set_cookie = dict(call.sent[0]["headers"])[b"set-cookie"].decode()
-    ((name, morsel),) = SimpleCookie(set_cookie).items()
+    (set_cookie,) = [value for name, value in call.sent[0]["headers"] if name.lower() == b"set-cookie"]
+    ((name, morsel),) = SimpleCookie(set_cookie.decode()).items()
     return f"{name}={morsel.coded_value}"
 
 
