@@ -90,6 +90,13 @@ CONTENDERS = (
     _peer("aiohttp-uvloop", "aiohttp", "uvloop"),
     _peer("websockets-uvloop", "websockets", "uvloop"),
     _peer("starlette-uvicorn", "starlette", needs="starlette uvicorn websockets httptools"),
+    Contender(
+        "persistconn-uvicorn",
+        ("ours", "uvicorn"),
+        _CLASSIC,
+        needs=("uvicorn", "websockets", "httptools", "uvloop"),
+        extra="bench-starlette",
+    ),
     _peer("hypercorn-uvloop", "hypercorn"),
     _peer("granian", "granian"),
     _peer("socketio-uvicorn", "socketio", wires=_SOCKETIO, needs="socketio uvicorn websockets httptools"),

@@ -80,6 +80,7 @@ def _lines() -> Iterator[Line]:
         yield from _aspnetcore(loop, f"persistconn-hubs-{loop}", f"persistconn-aspnetcore-{loop}")
         yield from _resources(loop, f"persistconn-{loop}")
         yield from _requests(loop, f"persistconn-longpolling-{loop}")
+    yield from _under_uvicorn("persistconn-uvicorn")
 
 
 def _broadcasts(loop: str, ours: str) -> Iterator[Line]:
@@ -100,6 +101,14 @@ def _broadcasts(loop: str, ours: str) -> Iterator[Line]:
     for others in ("1,000", "10,000"):
         beside = Point(f"a group of 5 beside {others} other groups", ours)
         yield Line(f"growth: a group beside {others} others, {loop}, to alone", beside, 1.15, alone)
+
+
+def _under_uvicorn(ours: str) -> Iterator[Line]:
+    scenario = "broadcast to 1,000"
+    mine = Point(scenario, ours)
+    yield Line(f"{scenario}, on uvicorn, to a loop of Starlette", mine, 1.15, Point(scenario, "starlette-uvicorn"))
+    socketio = Point(scenario, "socketio-uvicorn")
+    yield Line(f"{scenario}, on uvicorn, cheaper than socketio", mine, to=socketio, cheaper=2)
 
 
 def _hubs(loop: str, ours: str, hubs: str) -> Iterator[Line]:

@@ -65,20 +65,29 @@ class Collections(PersistentConnection):
         await connection.send({"full": full_collections})
 
 
-async def main() -> None:
+def application() -> App:
     app = App(secret_keys=["only for the benchmark"])
     routes = {"echo": Echo, "sink": Sink, "broadcast": Broadcast, "group": Group, "collections": Collections}
     for name, kind in routes.items():
         app.add_connection(f"/{name}", kind())
     app.add_hubs("/hubs", Bench)
     gc.callbacks.append(count)
+    return app
+
+
+async def main() -> None:
+    app = application()
     async with anyio.create_task_group() as tasks:
         server = await tasks.start(partial(serve, app, port=0, access_log=False, backlog=8192))
         print(server.port, flush=True)
 
 
 loop = sys.argv[1]
-if loop == "trio":
+if loop == "uvicorn":  # as an ASGI application
+    from .listening import run_uvicorn
+
+    run_uvicorn(application())
+elif loop == "trio":
     anyio.run(main, backend="trio")
 else:
     anyio.run(main, backend="asyncio", backend_options={"use_uvloop": loop == "uvloop"})

@@ -233,3 +233,9 @@ def test_pieces_can_be_read_in_a_diff() -> None:
     assert repr(Chunk(b"a")) == "Chunk(b'a')"
     assert repr(Message("é")) == "Message('é')"
     assert repr(Message(b"\xff")) == "Message(b'\\xff')"
+
+
+def test_a_request_has_the_state_of_its_scope_and_none_without_one() -> None:
+    assert Request("GET", "/", scope={"state": {"database": "db"}}).state == {"database": "db"}
+    assert Request("GET", "/", scope={}).state == Request("GET", "/").state == {}
+    assert Request("GET", "/").with_user("ann").scope == {}
