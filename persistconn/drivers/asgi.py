@@ -183,8 +183,8 @@ class Line:
 
     async def say(self, status: int, text: str) -> None:
         """One sentence as the whole answer."""
-        for message in self._translate((Head(status, _TEXT), Chunk(text.encode()), End())):
-            await self._send(message)
+        self._messages = self._translate((Head(status, _TEXT), Chunk(text.encode()), End()))
+        await self._write()
 
     # What the host asks for (its Link) ----------------------------------------------------------
 
@@ -239,7 +239,7 @@ class Line:
                 graceful = await self._converse(exchange)
         finally:
             self._ended = True
-            if exchange is not None and not exchange.ended:
+            if exchange is not None and not exchange.ended and host.thread is not None:  # else the app has stopped
                 host.lost(exchange, graceful=graceful)
 
     async def _converse(self, exchange: Exchange) -> bool:

@@ -454,6 +454,26 @@ async def test_at_the_end_of_a_lifespan_every_client_is_told() -> None:
             await client.classic("/echo", "webSockets")
 
 
+async def test_what_does_not_end_in_time_is_left_to_the_server() -> None:
+    echo = Echo()
+    app = app_of(echo, settings=Settings(drain_timeout=0.05))
+    async with AsgiClient.of(app) as client:
+        async with lifespan(app):
+            _, call = await client.classic("/echo", "webSockets")
+            call.block()
+            await echo.broadcast("to nobody")
+        assert not call.over
+        call.say("websocket.disconnect", code=1006)
+        await call.ended()
+
+
+async def test_who_goes_while_he_is_refused_is_no_error() -> None:
+    async with AsgiClient.of(app_of(Echo(), settings=Settings(max_body_size=1))) as client:
+        call = client.call("http", "/echo/send", method="POST", headers=[(b"content-length", b"2")])
+        call.failing = OSError("gone")
+        await client.begin(call).ended()
+
+
 async def test_somebody_else_may_run_the_app() -> None:
     echo = Echo()
     app = app_of(echo)
