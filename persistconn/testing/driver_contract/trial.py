@@ -56,6 +56,11 @@ class Told:
         with self._changed:
             return [what for whose, what in self._notes if whose == id]
 
+    def forget(self, id: str) -> None:
+        """Count anew what is told of a connection."""
+        with self._changed:
+            self._notes = [note for note in self._notes if note[0] != id]
+
     def wait(self, id: str, what: str, patience: float, times: int = 1) -> None:
         """Until the application has been told; TimeoutError: it never was."""
 
