@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+from anyio.from_thread import start_blocking_portal
+
+from persistconn import serve
 from persistconn.testing.driver_contract import Served, Trial
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 
 
+@cache
 def source_of(name: str) -> str:
     return (EXAMPLES / f"{name}.py").read_text(encoding="utf-8")
 
 
-def load(source: str, name: str = "example") -> ModuleType:
+def load(source: str, name: str) -> ModuleType:
     module = ModuleType(name)
-    exec(compile(source, name, "exec"), vars(module))
+    exec(compile(source, f"{name}.py", "exec"), vars(module))
     return module
 
 
@@ -32,8 +39,7 @@ def example(name: str) -> ModuleType:
 
 @contextmanager
 def threads(trial: Trial, program: ModuleType | None = None) -> Iterator[Served]:
-    program = program or example("threads_server")
-    server = program.ThreadsServer(trial.endpoint, trial.application)
+    server = (program or example("threads_server")).ThreadsServer(trial.endpoint, trial.application)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.serve, args=(listener,), daemon=True)
         thread.start()
@@ -42,3 +48,87 @@ def threads(trial: Trial, program: ModuleType | None = None) -> Iterator[Served]
         finally:
             listener.shutdown(socket.SHUT_RDWR)
             thread.join()
+
+
+@contextmanager
+def bare_asyncio(trial: Trial, program: ModuleType | None = None) -> Iterator[Served]:
+    program = program or example("asyncio_server")
+
+    async def start() -> tuple[Any, asyncio.Server]:
+        server = program.AsyncioServer(trial.endpoint, trial.application)
+        return server, await server.loop.create_server(lambda: program.Link(server), "127.0.0.1", 0)
+
+    with start_blocking_portal("asyncio") as portal:
+        server, listening = portal.call(start)
+        yield Served(listening.sockets[0].getsockname(), drain=partial(portal.call, server.drain))
+        portal.call(listening.close)
+
+
+@contextmanager
+def selectors(trial: Trial, program: ModuleType | None = None) -> Iterator[Served]:
+    server = (program or example("selectors_server")).SelectorsServer(trial.endpoint, trial.application)
+    asked, asking = socket.socketpair()  # how other threads get a word in
+
+    def obey(_: int) -> None:
+        if asked.recv(1) == b"d":
+            server.endpoint.drain(time.monotonic())
+        else:
+            server.is_running = False
+
+    server.selector.register(asked, 1, obey)
+    with asked, asking, socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=server.serve, args=(listener,), daemon=True)
+        thread.start()
+        try:
+            yield Served(listener.getsockname(), drain=lambda: asking.send(b"d"))
+        finally:
+            asking.send(b"e")
+            thread.join()
+            for key in list(server.selector.get_map().values()):
+                key.fileobj.close()
+            server.selector.close()
+
+
+@cache
+def reactor() -> Any:
+    """Twisted has one for the whole process, and it can be started once."""
+    from twisted.internet import reactor
+
+    threading.Thread(target=reactor.run, kwargs={"installSignalHandlers": False}, daemon=True).start()
+    return reactor
+
+
+@contextmanager
+def twisted(trial: Trial, program: ModuleType | None = None) -> Iterator[Served]:
+    from twisted.internet.threads import blockingCallFromThread
+
+    server = (program or example("twisted_server")).TwistedServer(trial.endpoint, trial.application)
+    call = partial(blockingCallFromThread, reactor())
+    port = call(lambda: reactor().listenTCP(0, server, interface="127.0.0.1"))
+    try:
+        address = port.getHost()
+        yield Served((address.host, address.port), drain=partial(call, server.drain))
+    finally:
+        call(port.stopListening)
+
+
+@contextmanager
+def ours(trial: Trial, *, backend: str, stream_driver: Any = None) -> Iterator[Served]:
+    with start_blocking_portal(backend) as portal:
+        served = partial(serve, trial.app, port=0, stream_driver=stream_driver, access_log=False)
+        future, server = portal.start_task(served)
+        yield Served(("127.0.0.1", server.port), drain=partial(portal.call, server.shutdown))
+        portal.call(server.shutdown)
+        portal.call(server.shutdown)
+        future.result()
+
+
+DRIVERS = {
+    "threads": threads,
+    "asyncio": bare_asyncio,
+    "selectors": selectors,
+    "twisted": twisted,
+    "ours-asyncio": partial(ours, backend="asyncio"),
+    "ours-trio": partial(ours, backend="trio"),
+    "ours-anyio": partial(ours, backend="trio", stream_driver="anyio"),
+}

@@ -1,11 +1,9 @@
 from __future__ import annotations
 import pytest
 from persistconn.testing import driver_contract
-from tests.contracts import drivers
-
-DRIVERS = [drivers.threads]
+from tests.contracts.drivers import DRIVERS
 
 @pytest.mark.parametrize("check", driver_contract.CHECKS, ids=str)
-@pytest.mark.parametrize("driver", DRIVERS, ids=lambda d: d.__name__)
+@pytest.mark.parametrize("driver", DRIVERS)
 def test_a_driver_keeps_the_contract(driver, check):
-    check(driver, patience=5)
+    check(DRIVERS[driver], patience=5)

@@ -119,7 +119,7 @@ class Trial:
                 held, self._held = self._held, []
                 for one in held:
                     endpoint.complete(one, now)
-            elif word == "close":
+            if word == "close":
                 endpoint.close(id, now)
             elif word == "to":
                 whom, _, text = rest.partition(" ")
@@ -158,10 +158,11 @@ class _Guided(PersistentConnection):
             released = anyio.Event()
             self._released.append(released)
             await released.wait()
-        elif word == "release":
+            return
+        if word == "release":
             for released in self._released:
                 released.set()
-        elif word == "close":
+        if word == "close":
             await connection.close()
         elif word == "to":
             whom, _, text = rest.partition(" ")
