@@ -53,6 +53,19 @@ def order(stand: Stand) -> None:
             assert heard == messages, f"{heard[:5]} … came instead of {messages[:5]} …"
 
 
+def broadcast(stand: Stand) -> None:
+    """What is for many leaves on all their exchanges, also on those that are alike."""
+    callers = [*stand.everybody(), *stand.everybody()]
+    for number in range(3):
+        for caller in callers:
+            caller.poll()
+        with stand.duty("Write a Transmit to each of its exchanges, and call sent() for all of them"):
+            callers[-number].say(f"all {number};")
+            for caller in callers:
+                heard = caller.hear()
+                assert heard == f"{number};", f"{caller.name} was told {heard[:20]!r}"
+
+
 def one_caller(stand: Stand) -> None:
     """Many clients talk at once, and the endpoint has one caller."""
     callers = [stand.caller(kind, "webSockets") for kind in (Classic, Modern) * 3]
@@ -178,8 +191,8 @@ def reconnect(stand: Stand) -> None:
 def slow_reader(stand: Stand) -> None:
     """A client that reads nothing gets fewer and larger batches, loses nothing, and is waited for by nobody."""
     other = stand.caller(Classic, "webSockets")
-    many = 150
-    for kind, transport in ((Classic, "webSockets"), (Modern, "serverSentEvents"), (Classic, "foreverFrame")):
+    many = 120
+    for kind, transport in ((Classic, "webSockets"), (Modern, "serverSentEvents")):
         caller = stand.caller(kind, transport)
         with stand.duty("Never wait for a peer while you do what poll() says: what cannot be written now is for later", caller):
             for number in range(many):
@@ -228,6 +241,7 @@ def back_pressure(stand: Stand) -> None:
 CHECKS: Final = (
     Check("echo", "messages come back on every transport", echo),
     Check("order", "nothing overtakes anything", order),
+    Check("broadcast", "one Transmit for many exchanges", broadcast),
     Check("one caller", "calls of the endpoint do not overlap", one_caller, dwell=0.0005),
     Check("requests", "requests cut anywhere, or behind each other", requests),
     Check("garbage", "peers that speak no HTTP, or bad frames", garbage),

@@ -13,7 +13,7 @@ import anyio
 
 from persistconn import App, Connection, DisconnectReason, LocalProtocolError, Payload, PersistentConnection, Settings
 
-from ...protocol import AppEvent, Connected, Disconnected, Received, Reconnected, Rejoining, Route, ServerEndpoint
+from ...protocol import AppEvent, Connected, Disconnected, Received, Reconnected, Rejoining, Route, ServerEndpoint, everyone
 
 __all__ = ["PATH", "Told", "Trial"]
 
@@ -124,6 +124,8 @@ class Trial:
             elif word == "to":
                 whom, _, text = rest.partition(" ")
                 endpoint.send(whom, Payload(f"{text};"), now)
+            elif word == "all":
+                endpoint.publish(everyone(PATH), Payload(f"{rest};"), now)
             elif word == "big":
                 endpoint.send(id, Payload(f"{_BIG}{rest};"), now)
             elif word != "quiet":
@@ -167,6 +169,8 @@ class _Guided(PersistentConnection):
         elif word == "to":
             whom, _, text = rest.partition(" ")
             await self.send(whom, f"{text};")
+        elif word == "all":
+            await self.broadcast(f"{rest};")
         elif word == "big":
             await connection.send(f"{_BIG}{rest};")
         elif word != "quiet":
