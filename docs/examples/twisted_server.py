@@ -4,7 +4,8 @@ import secrets
 import sys
 import time
 
-from twisted.internet import interfaces, protocol as twisted, reactor
+from twisted.internet import interfaces, reactor
+from twisted.internet import protocol as twisted
 from zope.interface import implementer
 
 from persistconn import protocol

@@ -20,7 +20,8 @@ sockets, in both dialects and on all transports, and raises ContractBroken with 
 >>> from persistconn.testing import driver_contract
 >>> [str(check) for check in driver_contract.CHECKS][:3]
 ['echo', 'order', 'one caller']
->>> @contextmanager
+>>> import contextlib, socket
+>>> @contextlib.contextmanager
 ... def deaf(trial):
 ...     with socket.create_server(("127.0.0.1", 0)) as listener:  # and nobody accepts
 ...         yield listener.getsockname()
@@ -32,8 +33,6 @@ persistconn.testing.driver_contract.check.ContractBroken: Let each client connec
 
 from __future__ import annotations
 
-import socket
-from contextlib import contextmanager
 from typing import Final
 
 from . import checks, timely

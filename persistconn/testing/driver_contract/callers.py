@@ -22,9 +22,7 @@ class Caller:
 
     dialect: ClassVar[str]
 
-    def __init__(
-        self, trial: Trial, connect: Callable[[], socket.socket], transport: str, patience: float
-    ) -> None:
+    def __init__(self, trial: Trial, connect: Callable[[], socket.socket], transport: str, patience: float) -> None:
         self.trial = trial
         self.transport = transport
         self.patience = patience

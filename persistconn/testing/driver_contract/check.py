@@ -24,8 +24,8 @@ class Served:
     """A driver that runs.
 
     `where` is the host and port it listens on, or a function that gives a connected socket: one end of a
-    `socket.socketpair()` of which the driver has the other. `drain` makes it shut down: the endpoint is told to `drain`,
-    and what it says is done; it may return before clients have noticed.
+    `socket.socketpair()` of which the driver has the other. `drain` makes it shut down: the endpoint is told to
+    `drain`, and what it says is done; it may return before clients have noticed.
     """
 
     where: tuple[str, int] | Callable[[], socket.socket]

@@ -34,7 +34,7 @@ def echo(stand: Stand) -> None:
             caller.poll()
             caller.wait("one")
         for number in range(3):
-            with stand.duty("Drain after each call: poll() until it says Wait, and do what it says" if not number else SENT, caller):
+            with stand.duty(SENT, caller):
                 assert caller.hear() == ("one;" if not number else f"{number};"), "another message came"
                 caller.say(f"{number + 1};")
 
@@ -94,7 +94,11 @@ def requests(stand: Stand) -> None:
 def garbage(stand: Stand) -> None:
     """Peers that do not speak HTTP, or half of it, are told so and sent away; the others notice nothing."""
     caller = stand.caller(Classic, "webSockets")
-    for rubbish in (b"rubbish\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", b"GET / HTTP/1.1\r\nA\r\n\r\n"):
+    for rubbish in (
+        b"rubbish\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+        b"GET / HTTP/1.1\r\nA\r\n\r\n",
+    ):
         wire = stand.wire()
         with stand.duty("Write data_to_send() after each receive(), and close the socket once `closing` is set"):
             wire.send(rubbish)
@@ -108,7 +112,9 @@ def garbage(stand: Stand) -> None:
     for bad in (b"\x81\x01a", b"\xff\x80" + bytes(4), frame(b"\xff\xfe"), frame("x" * 70_000)):
         peer = stand.caller(Modern, "webSockets")
         assert peer.stream is not None
-        with stand.duty("Write data_to_send() behind what is in flight, and close the socket once `closing` is set", peer):
+        with stand.duty(
+            "Write data_to_send() behind what is in flight, and close the socket once `closing` is set", peer
+        ):
             peer.stream.send(bad)
             opcode, data = peer.stream.frame()
             assert opcode == 8, f"a frame of kind {opcode} came"
@@ -145,13 +151,19 @@ def lost(stand: Stand) -> None:
             if caller.transport == "longPolling":
                 caller.wait("connected")
             caller.cut()
-            caller.wait("disconnected: closed" if caller.dialect != "classic" and caller.transport != "longPolling" else "disconnected: timed_out")
+            caller.wait(
+                "disconnected: closed"
+                if caller.dialect != "classic" and caller.transport != "longPolling"
+                else "disconnected: timed_out"
+            )
 
 
 def goodbye(stand: Stand) -> None:
     """A client that says goodbye, and an application that closes."""
     for caller in stand.everybody():
-        with stand.duty("Tell the endpoint of what ends a connection: an abort or DELETE, a close frame (lost)", caller):
+        with stand.duty(
+            "Tell the endpoint of what ends a connection: an abort or DELETE, a close frame (lost)", caller
+        ):
             caller.leave()
             caller.wait("disconnected: closed")
     for caller in stand.everybody():
@@ -194,7 +206,9 @@ def slow_reader(stand: Stand) -> None:
     many = 120
     for kind, transport in ((Classic, "webSockets"), (Modern, "serverSentEvents")):
         caller = stand.caller(kind, transport)
-        with stand.duty("Never wait for a peer while you do what poll() says: what cannot be written now is for later", caller):
+        with stand.duty(
+            "Never wait for a peer while you do what poll() says: what cannot be written now is for later", caller
+        ):
             for number in range(many):
                 caller.say(f"big {number};")
                 caller.wait("big", number + 1)

@@ -78,7 +78,9 @@ def abandoned(stand: Stand) -> None:
 def drain(stand: Stand) -> None:
     """The server goes away: everybody is told, nobody new is let in."""
     if stand.served.drain is None:
-        raise ContractBroken("Say how to shut down: give Served(where, drain=…), which has to call drain(now) and drain")
+        raise ContractBroken(
+            "Say how to shut down: give Served(where, drain=…), which has to call drain(now) and drain"
+        )
     callers = stand.everybody()
     for caller in callers:
         caller.poll()

@@ -1,4 +1,4 @@
-"""What a driver is put on trial with: an application that does as clients say, and an endpoint that watches its caller."""
+"""What a driver is tried with: an application that does as clients say, and an endpoint that watches its caller."""
 
 from __future__ import annotations
 
@@ -13,7 +13,17 @@ import anyio
 
 from persistconn import App, Connection, DisconnectReason, LocalProtocolError, Payload, PersistentConnection, Settings
 
-from ...protocol import AppEvent, Connected, Disconnected, Received, Reconnected, Rejoining, Route, ServerEndpoint, everyone
+from ...protocol import (
+    AppEvent,
+    Connected,
+    Disconnected,
+    Received,
+    Reconnected,
+    Rejoining,
+    Route,
+    ServerEndpoint,
+    everyone,
+)
 
 __all__ = ["PATH", "Told", "Trial"]
 

@@ -15,6 +15,7 @@ UPGRADE: Final = (
     "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 )
+_TCP: Final = (socket.AF_INET, socket.AF_INET6)
 _LENGTH: Final = re.compile(rb"content-length: *(\d+)")
 
 
@@ -40,15 +41,17 @@ class Wire:
 
     def __init__(self, sock: socket.socket, patience: float) -> None:
         sock.settimeout(patience)
-        if sock.family != socket.AF_UNIX:
+        if sock.family in _TCP:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock = sock
         self.buffer = bytearray()
         self.answers_pings = True
         self.chunked = False
+        self._length = 0
         self._closed = False
 
     def send(self, data: bytes | str) -> None:
+        """Say all of it."""
         self.sock.sendall(data.encode() if isinstance(data, str) else data)
 
     def push(self, data: bytes, rest: float) -> int:
@@ -132,11 +135,13 @@ class Wire:
         return first & 15, bytes(self.exactly(size))
 
     def until(self, mark: bytes) -> bytearray:
+        """What comes, up to and with `mark`."""
         while (at := self.buffer.find(mark)) < 0:
             self._more()
         return self.exactly(at + len(mark))
 
     def exactly(self, size: int) -> bytearray:
+        """The next bytes, so many."""
         while len(self.buffer) < size:
             self._more()
         taken = self.buffer[:size]
@@ -157,7 +162,7 @@ class Wire:
 
     def cut(self) -> None:
         """Go without a word: a reset, where the socket has that."""
-        if self.sock.family != socket.AF_UNIX:
+        if self.sock.family in _TCP:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.sock.close()
 
