@@ -24,7 +24,7 @@ import anyio.to_thread
 import pytest
 from wsproto import WSConnection
 from wsproto.connection import ConnectionType
-from wsproto.events import AcceptConnection, CloseConnection, Request, TextMessage
+from wsproto.events import AcceptConnection, Request, TextMessage
 
 from persistconn import App, serve
 

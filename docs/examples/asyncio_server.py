@@ -1,18 +1,12 @@
 """A server on bare asyncio: one `asyncio.Protocol` per socket, and no task at all."""
 
 import asyncio
-import secrets
 import sys
 import time
 
+from by_hand import drain, echo, may_read, new_endpoint, tell
+
 from persistconn import protocol
-
-
-def echo(endpoint, event, now):
-    """The application. It may keep an event as long as it likes and complete it later, then call `pump` (rule 3)."""
-    if isinstance(event, protocol.Received):
-        endpoint.send(event.connection_id, protocol.Payload(event.data), now)
-    endpoint.complete(event, now)
 
 
 class AsyncioServer:
@@ -21,32 +15,22 @@ class AsyncioServer:
         self.loop, self.timer, self.is_pumping = asyncio.get_running_loop(), None, False
 
     def pump(self):
-        """Rule 1: whatever the endpoint was told, do what it says until it says Wait. The loop keeps rule 5."""
+        """Do what the endpoint says, and wake up when a Wait is over. The loop sees to rule 5."""
         if self.is_pumping:
-            return  # a link told something while it was asked to transmit; the loop below goes on
+            return  # a link told something while it was asked to transmit; that is dealt with below
         self.is_pumping = True
-        while not isinstance(output := self.endpoint.poll(), protocol.Wait):
-            match output:
-                case protocol.Transmit(exchanges=exchanges, pieces=pieces):
-                    for exchange in exchanges:
-                        exchange.context.transmit(exchange, pieces)
-                case protocol.Abandon(exchange=exchange):
-                    exchange.context.transport.abort()
-                case protocol.Resume(exchange=exchange):
-                    exchange.context.steer()
-                case protocol.AppEvent():
-                    self.application(self.endpoint, output, time.monotonic())
+        until = drain(self.endpoint, self.application)
         self.is_pumping = False
         if self.timer is not None:
             self.timer.cancel()
-        if output.until is not None:  # rule 4: the endpoint has no clock, so tell it that the Wait is over
-            self.timer = self.loop.call_later(max(0, output.until - time.monotonic()), self.tick)
+        if until is not None:
+            self.timer = self.loop.call_later(max(0, until - time.monotonic()), self.tick)
 
     def tick(self):
         self.endpoint.tick(time.monotonic())
         self.pump()
 
-    def drain(self):
+    def shut_down(self):
         self.endpoint.drain(time.monotonic())
         self.pump()
 
@@ -59,21 +43,12 @@ class Link(asyncio.Protocol):
         self.exchange, self.unsent, self.is_full = None, [], False
 
     def connection_made(self, transport):
-        self.transport = transport
+        self.transport, self.cut = transport, transport.abort
         transport.set_write_buffer_limits(0)  # so that pause_writing means: not all of it is written
         self.http = protocol.Http1Server(self.endpoint.settings, client=transport.get_extra_info("peername")[:2])
 
     def data_received(self, data):
-        now = time.monotonic()
-        for event in self.http.receive(data):
-            if isinstance(event, protocol.Request):
-                self.exchange = self.endpoint.open(event, now, context=self, pings=True)
-            elif isinstance(event, protocol.Pong):
-                self.endpoint.pong(self.exchange, now)
-            elif isinstance(event, protocol.Closed):
-                self.endpoint.lost(self.exchange, now, graceful=event.by_peer)
-            else:
-                self.endpoint.receive(self.exchange, event, now)
+        tell(self.endpoint, self, data)
         self.write(self.http.data_to_send())
         self.server.pump()
         self.steer()
@@ -94,11 +69,10 @@ class Link(asyncio.Protocol):
             self.transport.close()
 
     def steer(self):
-        """Back-pressure: read, or let the peer wait."""
-        if (self.exchange is not None and self.exchange.paused) or not self.http.wants_data:
-            self.transport.pause_reading()
-        else:
+        if may_read(self):
             self.transport.resume_reading()
+        else:
+            self.transport.pause_reading()
 
     def pause_writing(self):
         self.is_full = True
@@ -115,9 +89,7 @@ class Link(asyncio.Protocol):
 
 
 async def main(port):
-    entropy, wall = secrets.token_bytes, time.time() - time.monotonic()
-    endpoint = protocol.ServerEndpoint([protocol.Route("/echo")], secret_keys=[entropy(32)], entropy=entropy, wall=wall)
-    server = AsyncioServer(endpoint)
+    server = AsyncioServer(new_endpoint())
     listening = await server.loop.create_server(lambda: Link(server), "127.0.0.1", port)
     print("http://{}:{}/echo".format(*listening.sockets[0].getsockname()), flush=True)
     await listening.serve_forever()

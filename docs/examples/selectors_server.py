@@ -1,20 +1,15 @@
 """A server on one thread and `selectors`: a loop of your own, as games and machines have one."""
 
-import contextlib
-import secrets
 import selectors
 import socket
 import sys
 import time
 
+from by_hand import drain, echo, may_read, new_endpoint, tell
+
 from persistconn import protocol
 
-
-def echo(endpoint, event, now):
-    """The application. It may keep an event as long as it likes and complete it in a later turn (rule 3)."""
-    if isinstance(event, protocol.Received):
-        endpoint.send(event.connection_id, protocol.Payload(event.data), now)
-    endpoint.complete(event, now)
+READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
 
 class SelectorsServer:
@@ -23,74 +18,42 @@ class SelectorsServer:
         self.selector, self.is_running = selectors.DefaultSelector(), True
 
     def serve(self, listener):
-        listener.setblocking(False)
-        self.selector.register(listener, selectors.EVENT_READ, lambda _: self.accept(listener))
-        while self.is_running:
-            until = self.turn()
+        self.selector.register(listener, READ, lambda _: Link(self, *listener.accept()))
+        while self.is_running:  # one thread does it all: rule 5
+            until = drain(self.endpoint, self.application)
             ready = self.selector.select(None if until is None else max(0, until - time.monotonic()))
             for key, events in ready:
                 key.data(events)
-            self.endpoint.tick(time.monotonic())  # rule 4: too early does no harm
-
-    def accept(self, listener):
-        with contextlib.suppress(OSError):
-            sock, address = listener.accept()
-            Link(self, sock, protocol.Http1Server(self.endpoint.settings, client=address[:2]))
-
-    def turn(self):
-        """Rule 1: do what the endpoint says until it says Wait, and how long. One thread does all: rule 5."""
-        while not isinstance(output := self.endpoint.poll(), protocol.Wait):
-            match output:
-                case protocol.Transmit(exchanges=exchanges, pieces=pieces):
-                    for exchange in exchanges:
-                        exchange.context.transmit(exchange, pieces)
-                case protocol.Abandon(exchange=exchange):
-                    exchange.context.shut()
-                case protocol.Resume(exchange=exchange):
-                    exchange.context.steer()
-                case protocol.AppEvent():
-                    self.application(self.endpoint, output, time.monotonic())
-        return output.until
+            self.endpoint.tick(time.monotonic())  # too early does no harm
 
 
 class Link:
     """One TCP connection."""
 
-    def __init__(self, server, sock, http):
-        self.server, self.endpoint, self.sock, self.http = server, server.endpoint, sock, http
+    def __init__(self, server, sock, address):
+        self.server, self.endpoint, self.sock = server, server.endpoint, sock
+        self.http = protocol.Http1Server(self.endpoint.settings, client=address[:2])
         self.exchange, self.unsent, self.unwritten, self.is_over = None, [], bytearray(), False
         sock.setblocking(False)
-        server.selector.register(sock, selectors.EVENT_READ, self.ready)
+        server.selector.register(sock, READ, self.ready)
 
     def ready(self, events):
-        if events & selectors.EVENT_WRITE:
+        if events & WRITE:
             self.write(b"")
-        if events & selectors.EVENT_READ and not self.is_over:
+        if events & READ and may_read(self) and self.sock.fileno() >= 0:
             try:
                 data = self.sock.recv(65_536)
-            except BlockingIOError:
-                return
             except OSError:
-                data = b""
+                self.cut()
+                return
             if data:
                 self.feed(data)
-            elif not self.unwritten:
-                self.shut()
-            else:  # the peer may have closed its half only: finish what is being answered
+            else:  # perhaps it closed its half only: what is answered already is written first
                 self.is_over = True
-                self.steer()
+                self.write(b"")
 
     def feed(self, data):
-        now = time.monotonic()
-        for event in self.http.receive(data):
-            if isinstance(event, protocol.Request):
-                self.exchange = self.endpoint.open(event, now, context=self, pings=True)
-            elif isinstance(event, protocol.Pong):
-                self.endpoint.pong(self.exchange, now)
-            elif isinstance(event, protocol.Closed):
-                self.endpoint.lost(self.exchange, now, graceful=event.by_peer)
-            else:
-                self.endpoint.receive(self.exchange, event, now)
+        tell(self.endpoint, self, data)
         self.write(self.http.data_to_send())
 
     def transmit(self, exchange, pieces):
@@ -101,27 +64,27 @@ class Link:
 
     def write(self, data):
         self.unwritten += data
-        with contextlib.suppress(BlockingIOError):
-            try:
-                del self.unwritten[: self.sock.send(self.unwritten)]
-            except (BrokenPipeError, ConnectionError):
-                self.shut()
+        try:
+            del self.unwritten[: self.sock.send(self.unwritten)]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.cut()
+            return
         if not self.unwritten:  # rule 2: now there may be another Transmit for each of these
             sent, self.unsent = self.unsent, []
             self.endpoint.sent(sent, time.monotonic())
             if self.http.closing or self.is_over:
-                self.shut()
+                self.cut()
         self.steer()
 
     def steer(self):
-        """Back-pressure: wait for what the peer says, or let it wait; wait for room where something is unwritten."""
-        if self.sock.fileno() < 0:
-            return
-        is_paused = self.is_over or not self.http.wants_data or (self.exchange is not None and self.exchange.paused)
-        events = (0 if is_paused else selectors.EVENT_READ) | (selectors.EVENT_WRITE if self.unwritten else 0)
-        self.server.selector.modify(self.sock, events, self.ready)
+        """Wait for what the peer says, unless it has to wait; and for room where something is unwritten."""
+        if self.sock.fileno() >= 0:
+            events = (READ if may_read(self) and not self.is_over else 0) | (WRITE if self.unwritten else 0)
+            self.server.selector.modify(self.sock, events, self.ready)
 
-    def shut(self):
+    def cut(self):
         if self.sock.fileno() >= 0:
             self.server.selector.unregister(self.sock)
             self.sock.close()
@@ -130,8 +93,6 @@ class Link:
 
 
 if __name__ == "__main__":
-    entropy, wall = secrets.token_bytes, time.time() - time.monotonic()
-    endpoint = protocol.ServerEndpoint([protocol.Route("/echo")], secret_keys=[entropy(32)], entropy=entropy, wall=wall)
     with socket.create_server(("127.0.0.1", int(sys.argv[1]))) as listener:
         print("http://{}:{}/echo".format(*listener.getsockname()), flush=True)
-        SelectorsServer(endpoint).serve(listener)
+        SelectorsServer(new_endpoint()).serve(listener)

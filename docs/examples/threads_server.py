@@ -2,20 +2,14 @@
 
 import contextlib
 import queue
-import secrets
 import socket
 import sys
 import threading
 import time
 
+from by_hand import drain, echo, may_read, new_endpoint, tell
+
 from persistconn import protocol
-
-
-def echo(endpoint, event, now):
-    """The application. It may keep an event as long as it likes and complete it later, in another turn (rule 3)."""
-    if isinstance(event, protocol.Received):
-        endpoint.send(event.connection_id, protocol.Payload(event.data), now)
-    endpoint.complete(event, now)
 
 
 class ThreadsServer:
@@ -34,20 +28,11 @@ class ThreadsServer:
 
     @contextlib.contextmanager
     def turn(self):
-        """Rules 5 and 1: one thread at a time makes calls, and then does what the endpoint says until it says Wait."""
+        """Rule 5: one thread at a time makes calls, and then does what the endpoint says."""
         with self.changed:
-            yield time.monotonic()  # rule 4: time is an argument, and only moves forward
-            while not isinstance(output := self.endpoint.poll(), protocol.Wait):
-                match output:
-                    case protocol.Transmit(exchanges=exchanges, pieces=pieces):
-                        for exchange in exchanges:
-                            exchange.context.transmit(exchange, pieces)
-                    case protocol.Abandon(exchange=exchange):
-                        exchange.context.shut()
-                    case protocol.AppEvent():
-                        self.application(self.endpoint, output, time.monotonic())
-            self.wake_at = output.until
-            self.changed.notify_all()  # the thread that keeps the time, and those that wait for Resume
+            yield time.monotonic()
+            self.wake_at = drain(self.endpoint, self.application)
+            self.changed.notify_all()  # the thread that keeps the time, and those that may read on
 
     def keep_time(self):
         while True:
@@ -57,7 +42,7 @@ class ThreadsServer:
                 if self.wake_at is None or self.wake_at > time.monotonic():
                     self.changed.wait(None if self.wake_at is None else self.wake_at - time.monotonic())
 
-    def drain(self):
+    def shut_down(self):
         with self.turn() as now:
             self.endpoint.drain(now)
 
@@ -67,39 +52,28 @@ class Link:
 
     def __init__(self, server, sock, http):
         self.server, self.endpoint, self.sock, self.http = server, server.endpoint, sock, http
-        self.exchange, self.outgoing, self.is_shut = None, queue.SimpleQueue(), False
+        self.exchange, self.outgoing, self.is_cut = None, queue.SimpleQueue(), False
 
     def read(self):
-        while data := self.receive():
-            with self.server.turn() as now:
-                self.feed(data, now)
-            with self.server.changed:  # back-pressure: Resume ends what `paused` began
-                self.server.changed.wait_for(lambda: self.is_shut or not (self.exchange and self.exchange.paused))
+        with contextlib.suppress(OSError):
+            while data := self.sock.recv(65_536):
+                with self.server.turn():
+                    self.feed(data)
+                with self.server.changed:
+                    self.server.changed.wait_for(lambda: self.is_cut or may_read(self))
         with self.server.turn() as now:
             if self.exchange is not None:
                 self.endpoint.lost(self.exchange, now)
         self.outgoing.put((b"", None, True))
 
-    def receive(self):
-        with contextlib.suppress(OSError):
-            return self.sock.recv(65_536)
-
-    def feed(self, data, now):
-        for event in self.http.receive(data):
-            if isinstance(event, protocol.Request):
-                self.exchange = self.endpoint.open(event, now, context=self, pings=True)
-            elif isinstance(event, protocol.Pong):
-                self.endpoint.pong(self.exchange, now)
-            elif isinstance(event, protocol.Closed):
-                self.endpoint.lost(self.exchange, now, graceful=event.by_peer)
-            else:
-                self.endpoint.receive(self.exchange, event, now)
+    def feed(self, data):
+        tell(self.endpoint, self, data)
         self.outgoing.put((self.http.data_to_send(), None, self.http.closing))
 
     def transmit(self, exchange, pieces):
         self.outgoing.put((self.http.send(pieces), exchange, self.http.closing))
         if self.http.pending:
-            self.feed(b"", time.monotonic())  # what came behind the request that is answered now
+            self.feed(b"")  # what came behind the request that is answered now
 
     def write(self):
         is_last = False
@@ -112,20 +86,20 @@ class Link:
                     is_last = True
                 with self.server.turn() as now:
                     if is_last:
-                        self.shut()
+                        self.cut()
                     elif exchange is not None:  # rule 2: now there may be another Transmit for it
                         self.endpoint.sent([exchange], now)
 
-    def shut(self):
-        self.is_shut = True
-        self.server.changed.notify_all()
+    def cut(self):
+        self.is_cut = True
         with contextlib.suppress(OSError):
             self.sock.shutdown(socket.SHUT_RDWR)  # wakes the threads that read and write
 
+    def steer(self):
+        """Resume: the thread that waits to read is woken at the end of each turn."""
+
 
 if __name__ == "__main__":
-    entropy, wall = secrets.token_bytes, time.time() - time.monotonic()
-    endpoint = protocol.ServerEndpoint([protocol.Route("/echo")], secret_keys=[entropy(32)], entropy=entropy, wall=wall)
     with socket.create_server(("127.0.0.1", int(sys.argv[1]))) as listener:
         print("http://{}:{}/echo".format(*listener.getsockname()), flush=True)
-        ThreadsServer(endpoint).serve(listener)
+        ThreadsServer(new_endpoint()).serve(listener)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -26,15 +27,21 @@ def source_of(name: str) -> str:
     return (EXAMPLES / f"{name}.py").read_text(encoding="utf-8")
 
 
-def load(source: str, name: str) -> ModuleType:
-    module = ModuleType(name)
-    exec(compile(source, f"{name}.py", "exec"), vars(module))
+def load(name: str, source: str, shared: str) -> ModuleType:
+    """A program of docs/examples, with what it imports from `by_hand` beside it."""
+    module, by_hand = ModuleType(name), ModuleType("by_hand")
+    exec(compile(shared, "by_hand.py", "exec"), vars(by_hand))
+    sys.modules["by_hand"] = by_hand
+    try:
+        exec(compile(source, f"{name}.py", "exec"), vars(module))
+    finally:
+        del sys.modules["by_hand"]
     return module
 
 
 @cache
 def example(name: str) -> ModuleType:
-    return load(source_of(name), name)
+    return load(name, source_of(name), source_of("by_hand"))
 
 
 @contextmanager
@@ -44,7 +51,7 @@ def threads(trial: Trial, program: ModuleType | None = None) -> Iterator[Served]
         thread = threading.Thread(target=server.serve, args=(listener,), daemon=True)
         thread.start()
         try:
-            yield Served(listener.getsockname(), drain=server.drain)
+            yield Served(listener.getsockname(), drain=server.shut_down)
         finally:
             listener.shutdown(socket.SHUT_RDWR)
             thread.join()
@@ -60,7 +67,7 @@ def bare_asyncio(trial: Trial, program: ModuleType | None = None) -> Iterator[Se
 
     with start_blocking_portal("asyncio") as portal:
         server, listening = portal.call(start)
-        yield Served(listening.sockets[0].getsockname(), drain=partial(portal.call, server.drain))
+        yield Served(listening.sockets[0].getsockname(), drain=partial(portal.call, server.shut_down))
         portal.call(listening.close)
 
 
@@ -107,7 +114,7 @@ def twisted(trial: Trial, program: ModuleType | None = None) -> Iterator[Served]
     port = call(lambda: reactor().listenTCP(0, server, interface="127.0.0.1"))
     try:
         address = port.getHost()
-        yield Served((address.host, address.port), drain=partial(call, server.drain))
+        yield Served((address.host, address.port), drain=partial(call, server.shut_down))
     finally:
         call(port.stopListening)
 

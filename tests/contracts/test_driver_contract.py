@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -75,13 +76,13 @@ MUTANTS = (
     Mutant(
         "no pause",
         ASYNCIO,
-        "(self.exchange is not None and self.exchange.paused) or ",
+        " and not (link.exchange is not None and link.exchange.paused)",
         "",
         "back-pressure",
         "Read nothing more from an exchange while it is `paused`",
     ),
     Mutant("no Resume", ASYNCIO, "exchange.context.steer()", "pass", "back-pressure", "Read on after Resume(exchange)"),
-    Mutant("no tick", ASYNCIO, "if output.until is not None:", "if False:", "keep-alive", "Call tick(now) when a Wait"),
+    Mutant("no tick", ASYNCIO, "if until is not None:", "if False:", "keep-alive", "Call tick(now) when a Wait"),
     Mutant(
         "two clocks",
         ASYNCIO,
@@ -90,10 +91,8 @@ MUTANTS = (
         "keep-alive",
         "use one steady clock for all calls",
     ),
-    Mutant(
-        "no pong", ASYNCIO, "self.endpoint.pong(self.exchange, now)", "pass", "pongs", "Call pong(exchange, now) for"
-    ),
-    Mutant("no Abandon", ASYNCIO, "exchange.context.transport.abort()", "pass", "pongs", "Cut the socket on Abandon"),
+    Mutant("no pong", ASYNCIO, "endpoint.pong(link.exchange, now)", "pass", "pongs", "Call pong(exchange, now) for"),
+    Mutant("no Abandon", ASYNCIO, "exchange.context.cut()", "pass", "pongs", "Cut the socket on Abandon"),
     Mutant(
         "one of many", ASYNCIO, "in exchanges:", "in exchanges[:1]:", "broadcast", "Write a Transmit to each of its"
     ),
@@ -125,12 +124,15 @@ MUTANTS = (
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.about)
 def test_a_wrong_driver_is_told_what_to_do(mutant: Mutant) -> None:
-    source = drivers.source_of(mutant.source)
-    assert mutant.old in source
-    program = drivers.load(source.replace(mutant.old, mutant.new), mutant.about)
+    sources = [drivers.source_of(mutant.source), drivers.source_of("by_hand")]
+    wrong = [source.replace(mutant.old, mutant.new) for source in sources]
+    assert wrong != sources
+    program = drivers.load(mutant.about, *wrong)
     with pytest.raises(ContractBroken) as caught:
         BY_NAME[mutant.check](partial(START[mutant.source], program=program), patience=0.4)
     assert mutant.sentence in str(caught.value)
+    del program, caught
+    gc.collect()  # sockets that it forgot are no affair of the next test
 
 
 def test_a_driver_that_cannot_be_drained_is_asked_how() -> None:

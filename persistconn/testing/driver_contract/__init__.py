@@ -19,7 +19,7 @@ sockets, in both dialects and on all transports, and raises ContractBroken with 
 
 >>> from persistconn.testing import driver_contract
 >>> [str(check) for check in driver_contract.CHECKS][:3]
-['echo', 'order', 'one caller']
+['echo', 'order', 'broadcast']
 >>> import contextlib, socket
 >>> @contextlib.contextmanager
 ... def deaf(trial):
