@@ -92,6 +92,9 @@ class Link(Protocol):
         self.endpoint.sent(sent, time.monotonic())
         self.server.pump()
 
+    def stopProducing(self):
+        """The transport has gone: connectionLost follows."""
+
     readConnectionLost = close  # when what is answered already is written
 
     def writeConnectionLost(self):

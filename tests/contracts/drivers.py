@@ -61,14 +61,31 @@ def threads(trial: Trial, program: ModuleType | None = None) -> Iterator[Served]
 def bare_asyncio(trial: Trial, program: ModuleType | None = None) -> Iterator[Served]:
     program = program or example("asyncio_server")
 
+    links: list[Any] = []
+
     async def start() -> tuple[Any, asyncio.Server]:
         server = program.AsyncioServer(trial.endpoint, trial.application)
-        return server, await server.loop.create_server(lambda: program.Link(server), "127.0.0.1", 0)
+
+        def link() -> Any:
+            links.append(program.Link(server))
+            return links[-1]
+
+        return server, await server.loop.create_server(link, "127.0.0.1", 0)
+
+    async def stop() -> None:
+        listening.close()
+        for _ in range(3):  # sockets that have just been accepted are no links yet
+            await asyncio.sleep(0)
+            for link in links:
+                if hasattr(link, "transport"):
+                    link.transport.abort()
 
     with start_blocking_portal("asyncio") as portal:
         server, listening = portal.call(start)
-        yield Served(listening.sockets[0].getsockname(), drain=partial(portal.call, server.shut_down))
-        portal.call(listening.close)
+        try:
+            yield Served(listening.sockets[0].getsockname(), drain=partial(portal.call, server.shut_down))
+        finally:
+            portal.call(stop)
 
 
 @contextmanager
@@ -124,10 +141,12 @@ def ours(trial: Trial, *, backend: str, stream_driver: Any = None) -> Iterator[S
     with start_blocking_portal(backend) as portal:
         served = partial(serve, trial.app, port=0, stream_driver=stream_driver, access_log=False)
         future, server = portal.start_task(served)
-        yield Served(("127.0.0.1", server.port), drain=partial(portal.call, server.shutdown))
-        portal.call(server.shutdown)
-        portal.call(server.shutdown)
-        future.result()
+        try:
+            yield Served(("127.0.0.1", server.port), drain=partial(portal.call, server.shutdown))
+        finally:
+            portal.call(server.shutdown)
+            portal.call(server.shutdown)  # at once
+            future.result()
 
 
 DRIVERS = {

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
 import pytest
 
+from persistconn.protocol import Http1Server
 from persistconn.testing.driver_contract import CHECKS, Check, ContractBroken, Served, Trial
 from tests.contracts import drivers
 from tests.contracts.drivers import DRIVERS
@@ -136,19 +140,32 @@ def test_a_wrong_driver_is_told_what_to_do(mutant: Mutant) -> None:
 
 
 def test_a_driver_that_cannot_be_drained_is_asked_how() -> None:
-    def endless(trial: Trial) -> Any:
-        return drivers.threads(trial)
-
-    class Undrainable:
-        def __init__(self, trial: Trial) -> None:
-            self.inner = endless(trial)
-
-        def __enter__(self) -> Any:
-            served: Served = self.inner.__enter__()
-            return served.where
-
-        def __exit__(self, *error: Any) -> None:
-            self.inner.__exit__(*error)
+    @contextmanager
+    def undrainable(trial: Trial) -> Iterator[Any]:
+        with drivers.threads(trial) as served:
+            yield served.where
 
     with pytest.raises(ContractBroken, match="Say how to shut down"):
-        BY_NAME["drain"](Undrainable)
+        BY_NAME["drain"](undrainable)
+
+
+def test_a_driver_may_be_reached_without_a_port() -> None:
+    """It gives one end of a pair of sockets, and has the other."""
+
+    @contextmanager
+    def in_process(trial: Trial) -> Iterator[Served]:
+        program = drivers.example("threads_server")
+        server = program.ThreadsServer(trial.endpoint, trial.application)
+        threading.Thread(target=server.keep_time, daemon=True).start()
+
+        def connect() -> socket.socket:
+            near, far = socket.socketpair()
+            link = program.Link(server, far, Http1Server(trial.settings))
+            for work in (link.read, link.write):
+                threading.Thread(target=work, daemon=True).start()
+            return near
+
+        yield Served(connect)
+
+    for name in ("echo", "garbage", "lost"):
+        BY_NAME[name](in_process)

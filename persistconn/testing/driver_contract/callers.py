@@ -139,12 +139,6 @@ class Caller:
         self.stream.cut()
         self.polls = False
 
-    def close(self) -> None:
-        """Let go of the sockets."""
-        self.side.sock.close()
-        if self.stream is not None:
-            self.stream.sock.close()
-
     def wait(self, what: str, times: int = 1) -> None:
         """Until the application has been told of it."""
         self.trial.told.wait(self.id, what, self.patience, times)

@@ -53,7 +53,7 @@ class Stand:
         self.trial = trial
         self.served = served
         self.patience = patience
-        self.callers: list[Caller] = []
+        self._sockets: list[socket.socket] = []
 
     def caller(self, kind: type[Caller], transport: str) -> Caller:
         """A client that has connected."""
@@ -61,9 +61,7 @@ class Stand:
             "Let each client connect: open() every request, and write what each Transmit says to each of its exchanges",
             f"{kind.dialect} {transport}",
         ):
-            made = kind(self.trial, self.served.connect, transport, self.patience)
-        self.callers.append(made)
-        return made
+            return kind(self.trial, self.connect, transport, self.patience)
 
     def everybody(self) -> list[Caller]:
         """A client of each dialect on each transport."""
@@ -71,7 +69,13 @@ class Stand:
 
     def wire(self) -> Wire:
         """A socket, for whoever does not keep to the protocol."""
-        return Wire(self.served.connect(), self.patience)
+        return Wire(self.connect(), self.patience)
+
+    def connect(self) -> socket.socket:
+        """A socket to the driver, closed in the end."""
+        sock = self.served.connect()
+        self._sockets.append(sock)
+        return sock
 
     @contextmanager
     def duty(self, sentence: str, about: object = "") -> Iterator[None]:
@@ -92,8 +96,8 @@ class Stand:
 
     def close(self) -> None:
         """Nobody talks any more."""
-        for caller in self.callers:
-            caller.close()
+        for sock in self._sockets:
+            sock.close()
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,6 @@ def requests(stand: Stand) -> None:
         for byte in _PING:
             wire.send(byte)
         assert json.loads(wire.answer()[1]) == _PONG
-    wire.sock.close()
 
 
 def garbage(stand: Stand) -> None:
@@ -104,7 +103,6 @@ def garbage(stand: Stand) -> None:
             wire.send(rubbish)
             answer = wire.rest()
             assert not answer or answer.startswith(b"HTTP/1.1 4"), f"{rubbish!r} was answered {answer[:60]!r}"
-        wire.sock.close()
     for half in (b"", b"GET /contr", b"POST /contract?id=x HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nab"):
         wire = stand.wire()
         wire.send(half)
@@ -135,7 +133,6 @@ def half_closed(stand: Stand) -> None:
         wire.close_half()
         assert json.loads(wire.answer()[1]) == _PONG
         assert wire.rest() == b""
-    wire.sock.close()
     caller = stand.caller(Modern, "serverSentEvents")
     assert caller.stream is not None
     with stand.duty(LOST, caller):

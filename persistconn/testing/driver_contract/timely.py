@@ -109,7 +109,6 @@ def drain(stand: Stand) -> None:
         except ConnectionError:
             status = 503
         assert status == 503, f"a newcomer was answered {status}"
-    newcomer.sock.close()
 
 
 CHECKS: Final = (
