@@ -7,6 +7,7 @@ import select
 import socket
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Final
 
 __all__ = ["Ended", "Wire", "frame"]
@@ -121,9 +122,10 @@ class Wire:
                 raise Ended(f"the WebSocket was closed with {int.from_bytes(data[:2], 'big')}")
 
     def say_goodbye(self, data: bytes = b"\x03\xe8") -> None:
-        """The close frame of a client."""
+        """The close frame of a client; a server that has closed its socket already does not hear it."""
         self._closed = True
-        self.send(frame(data, 8))
+        with suppress(ConnectionError):
+            self.send(frame(data, 8))
 
     def frame(self) -> tuple[int, bytes]:
         """The next frame: what it is, and what is in it."""
