@@ -24,7 +24,7 @@ import anyio.to_thread
 import pytest
 from wsproto import WSConnection
 from wsproto.connection import ConnectionType
-from wsproto.events import AcceptConnection, CloseConnection, Request, TextMessage
+from wsproto.events import AcceptConnection, Request, TextMessage
 
 from persistconn import App, serve
 
@@ -319,70 +319,28 @@ def test_simulate() -> None:
     assert [line.partition(":")[0] for line in result.stdout.splitlines()] == [f"seed {seed}" for seed in range(5)]
 
 
-# The server on threads --------------------------------------------------------------------------
+# Servers made by hand. What they do with sockets is in tests/contracts; here they run as programs. -------------------
 
 
-@pytest.fixture(scope="module")
-def threads_server() -> Iterator[int]:
-    command = [sys.executable, str(EXAMPLES / "threads_server.py"), "0"]
+@pytest.mark.parametrize("name", ["threads_server", "asyncio_server", "selectors_server", "twisted_server"])
+def test_a_server_made_by_hand_is_a_program(name: str) -> None:
+    command = [sys.executable, str(EXAMPLES / f"{name}.py"), "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         try:
-            yield int(process.stdout.readline().rpartition(":")[2].partition("/")[0])
+            port = int(process.stdout.readline().rpartition(":")[2].partition("/")[0])
+            with Guest(port, "/echo").start() as guest:
+                guest.say("x" * 60_000)
+                assert guest.hear() == "x" * 60_000
+                guest.cut()
+                guest.open("reconnect")
+                guest.say("back")
+                assert guest.hear() == "back"
+                guest.stop()
         finally:
             process.terminate()
         assert process.stderr.read() == ""
-
-
-def test_threads_over_a_websocket(threads_server: int) -> None:
-    with Guest(threads_server, "/echo").start() as guest:
-        for number in range(100):
-            guest.say(number)
-        assert [guest.hear() for _ in range(100)] == [str(number) for number in range(100)]
-        guest.say("x" * 60_000)
-        assert guest.hear() == "x" * 60_000
-        guest.cut()
-        guest.open("reconnect")
-        guest.say("back")
-        assert guest.hear() == "back"
-        assert guest.socket is not None
-        guest.socket.sendall(guest.frames.send(CloseConnection(1000)))
-        assert isinstance(guest.next_event(), CloseConnection)
-        guest.stop()
-
-
-def test_threads_over_long_polls(threads_server: int) -> None:
-    with Guest(threads_server, "/echo", transport="longPolling") as guest:
-        guest.negotiate()
-        first = json.loads(guest.request("connect", ""))
-        assert (first["S"], first["M"]) == (1, [])
-        guest.finish_start()
-        cursor = first["C"]
-        for number in range(5):
-            guest.request("send", urlencode({"data": f"number {number}"}))
-            answer = json.loads(guest.request("poll", urlencode({"messageId": cursor})))
-            cursor = answer["C"]
-            assert answer["M"] == [f"number {number}"]
-        guest.stop()
-
-
-def test_threads_speak_to_many_at_once(threads_server: int) -> None:
-    with contextlib.ExitStack() as stack:
-        guests = [stack.enter_context(Guest(threads_server, "/echo").start()) for _ in range(20)]
-        for number, guest in enumerate(guests):
-            guest.say(number)
-        assert [guest.hear() for guest in guests] == [str(number) for number in range(20)]
-
-
-def test_threads_answer_requests_sent_in_one_go(threads_server: int) -> None:
-    ping = b"GET /echo/ping HTTP/1.1\r\nHost: here\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", threads_server), PATIENCE) as sock:
-        sock.sendall(ping * 3 + b"nonsense\r\n\r\n")
-        with sock.makefile("rb") as answers:
-            text = answers.read()
-    assert text.count(b'{ "Response": "pong" }') == 3
-    assert text.count(b"HTTP/1.1 400") == 1
 
 
 # The pages --------------------------------------------------------------------------------------

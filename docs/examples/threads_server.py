@@ -2,119 +2,104 @@
 
 import contextlib
 import queue
-import secrets
 import socket
 import sys
 import threading
 import time
 
+from by_hand import drain, echo, may_read, new_endpoint, tell
+
 from persistconn import protocol
 
 
 class ThreadsServer:
-    def __init__(self) -> None:
-        entropy, wall = secrets.token_bytes, time.time() - time.monotonic()
-        routes = [protocol.Route("/echo")]
-        self.endpoint = protocol.ServerEndpoint(routes, secret_keys=[entropy(32)], entropy=entropy, wall=wall)
-        self.lock = threading.Condition()  # rule 5: one caller at a time. It also wakes keep_time
-        self.wake_at: float | None = None
+    def __init__(self, endpoint, application=echo):
+        self.endpoint, self.application, self.wake_at = endpoint, application, None
+        self.changed = threading.Condition()
 
-    def serve(self, listener: socket.socket) -> None:
+    def serve(self, listener):
         threading.Thread(target=self.keep_time, daemon=True).start()
-        while True:
-            sock, address = listener.accept()
-            link = Link(self, sock, protocol.Http1Server(client=address))
-            threading.Thread(target=link.read, daemon=True).start()
-            threading.Thread(target=link.write, daemon=True).start()
-
-    def drain(self) -> None:
-        """Rule 1: whatever the endpoint was told, do what it says until it says Wait."""
-        while not isinstance(output := self.endpoint.poll(), protocol.Wait):
-            match output:
-                case protocol.Transmit(exchanges=exchanges, pieces=pieces):
-                    for exchange in exchanges:
-                        exchange.context.transmit(exchange, pieces)
-                case protocol.Abandon(exchange=exchange):
-                    exchange.context.shut()
-                case protocol.AppEvent():  # rule 3: complete it, and the next one of its connection comes
-                    if isinstance(output, protocol.Received):  # the application: an echo
-                        self.endpoint.send(output.connection_id, protocol.Payload(output.data), time.monotonic())
-                    self.endpoint.complete(output, time.monotonic())
-        if output.until != self.wake_at:
-            self.wake_at = output.until
-            self.lock.notify()
-
-    def keep_time(self) -> None:
-        """Rule 4: the endpoint has no clock, so somebody tells it that a Wait is over."""
-        with self.lock:
+        with contextlib.suppress(OSError):  # until somebody shuts the listener
             while True:
-                self.lock.wait(None if self.wake_at is None else max(0, self.wake_at - time.monotonic()))
-                self.endpoint.tick(time.monotonic())  # too early does no harm
-                self.drain()
+                sock, address = listener.accept()
+                link = Link(self, sock, protocol.Http1Server(self.endpoint.settings, client=address[:2]))
+                threading.Thread(target=link.read, daemon=True).start()
+                threading.Thread(target=link.write, daemon=True).start()
+
+    @contextlib.contextmanager
+    def turn(self):
+        """Rule 5: one thread at a time makes calls, and then does what the endpoint says."""
+        with self.changed:
+            yield time.monotonic()
+            self.wake_at = drain(self.endpoint, self.application)
+            self.changed.notify_all()  # the thread that keeps the time, and those that may read on
+
+    def keep_time(self):
+        while True:
+            with self.turn() as now:
+                self.endpoint.tick(now)  # too early does no harm
+            with self.changed:
+                if self.wake_at is None or self.wake_at > time.monotonic():
+                    self.changed.wait(None if self.wake_at is None else self.wake_at - time.monotonic())
+
+    def shut_down(self):
+        with self.turn() as now:
+            self.endpoint.drain(now)
 
 
 class Link:
     """One TCP connection, with a thread that reads and one that writes."""
 
-    def __init__(self, server: ThreadsServer, sock: socket.socket, http: protocol.Http1Server) -> None:
+    def __init__(self, server, sock, http):
         self.server, self.endpoint, self.sock, self.http = server, server.endpoint, sock, http
-        self.exchange: protocol.Exchange | None = None
-        self.outgoing: queue.SimpleQueue[tuple[bytes, protocol.Exchange | None, bool]] = queue.SimpleQueue()
+        self.exchange, self.outgoing, self.is_cut = None, queue.SimpleQueue(), False
 
-    def read(self) -> None:
-        while data := self.receive():
-            with self.server.lock:
-                self.feed(data)
-                self.server.drain()
-        with self.server.lock:
+    def read(self):
+        with contextlib.suppress(OSError):
+            while data := self.sock.recv(65_536):
+                with self.server.turn():
+                    self.feed(data)
+                with self.server.changed:
+                    self.server.changed.wait_for(lambda: self.is_cut or may_read(self))
+        with self.server.turn() as now:
             if self.exchange is not None:
-                self.endpoint.lost(self.exchange, time.monotonic())
-                self.server.drain()
+                self.endpoint.lost(self.exchange, now)
         self.outgoing.put((b"", None, True))
 
-    def receive(self) -> bytes:
-        with contextlib.suppress(OSError):
-            return self.sock.recv(65_536)
-        return b""
-
-    def feed(self, data: bytes) -> None:
-        now = time.monotonic()
-        for event in self.http.receive(data):
-            if isinstance(event, protocol.Request):
-                self.exchange = self.endpoint.open(event, now, context=self, pings=True)
-                continue
-            assert self.exchange is not None  # a WebSocket began as a request
-            if isinstance(event, protocol.Pong):
-                self.endpoint.pong(self.exchange, now)
-            elif isinstance(event, protocol.Closed):
-                self.endpoint.lost(self.exchange, now, graceful=event.by_peer)
-            else:
-                self.endpoint.receive(self.exchange, event, now)
+    def feed(self, data):
+        tell(self.endpoint, self, data)
         self.outgoing.put((self.http.data_to_send(), None, self.http.closing))
 
-    def transmit(self, exchange: protocol.Exchange, pieces: tuple[protocol.Piece, ...]) -> None:
+    def transmit(self, exchange, pieces):
         self.outgoing.put((self.http.send(pieces), exchange, self.http.closing))
         if self.http.pending:
             self.feed(b"")  # what came behind the request that is answered now
 
-    def write(self) -> None:
-        with self.sock, contextlib.suppress(OSError):
-            last = False
-            while not last:
-                data, exchange, last = self.outgoing.get()
-                self.sock.sendall(data)
-                if exchange is not None:  # rule 2: now there may be another Transmit for it
-                    with self.server.lock:
-                        self.endpoint.sent([exchange], time.monotonic())
-                        self.server.drain()
-            self.shut()
+    def write(self):
+        is_last = False
+        with self.sock:
+            while not is_last:
+                data, exchange, is_last = self.outgoing.get()
+                try:
+                    self.sock.sendall(data)
+                except OSError:
+                    is_last = True
+                with self.server.turn() as now:
+                    if is_last:
+                        self.cut()
+                    elif exchange is not None:  # rule 2: now there may be another Transmit for it
+                        self.endpoint.sent([exchange], now)
 
-    def shut(self) -> None:
+    def cut(self):
+        self.is_cut = True
         with contextlib.suppress(OSError):
-            self.sock.shutdown(socket.SHUT_RDWR)  # wakes the thread that reads
+            self.sock.shutdown(socket.SHUT_RDWR)  # wakes the threads that read and write
+
+    def steer(self):
+        """Resume: the thread that waits to read is woken at the end of each turn."""
 
 
 if __name__ == "__main__":
     with socket.create_server(("127.0.0.1", int(sys.argv[1]))) as listener:
         print("http://{}:{}/echo".format(*listener.getsockname()), flush=True)
-        ThreadsServer().serve(listener)
+        ThreadsServer(new_endpoint()).serve(listener)

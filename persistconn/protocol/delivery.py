@@ -172,7 +172,10 @@ class Delivery:
             if not exchange.in_flight:
                 if exchange.ended:
                     continue
-                raise LocalProtocolError(f"sent() for {exchange!r}, which has no Transmit in flight")
+                raise LocalProtocolError(
+                    f"sent() for {exchange!r}, which has no Transmit in flight: call it once for each Transmit, when"
+                    " that is written (rule 2)"
+                )
             exchange.in_flight = 0
             if exchange.closing:
                 closing, exchange.closing = exchange.closing, ()

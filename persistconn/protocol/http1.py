@@ -310,7 +310,10 @@ class Http1Server:
         pieces = tuple(pieces)
         incoming, answer = self._incoming, self._answer
         if incoming is None or self.phase is not Phase.ANSWERING:
-            raise LocalProtocolError("no request is waiting for an answer")
+            raise LocalProtocolError(
+                "no request is waiting for an answer: send() the pieces of a Transmit once, to the Http1Server that its"
+                " request came from"
+            )
         output = plain_answer(incoming, pieces) if answer is None else None
         if output is not None:
             self._answered(stays=True)

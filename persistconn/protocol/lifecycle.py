@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from ..bus.topic import everyone, named
 from ..bus.topics import Topics
+from ..errors import LocalProtocolError
 from ..settings import Settings
 from ..wire.aspnetcore_answers import refused
 from ..wire.dialect import Traits
@@ -21,10 +22,14 @@ from .session import TIMERS, App, AppInput, Due, Link, LinkInput, Session
 from .telling import Telling
 from .timers import Timers
 
-__all__ = ["Lifecycle"]
+__all__ = ["TWO_CALLERS", "Lifecycle"]
 
 _REMEMBERED = (DisconnectReason.closed, DisconnectReason.aborted, DisconnectReason.slow)
 """Ends after which a late request does not revive the connection."""
+TWO_CALLERS = (
+    "this call came while another one hands out what leaves: make all calls in one loop, or hold one lock around each"
+    " call and the poll() that follows (rule 5)"
+)
 _EXPIRED = "The credentials of this connection have expired."
 _OURS = (DisconnectReason.shutdown, DisconnectReason.slow)
 """Ends of which the layer above does not know beforehand, so that the format says goodbye."""
@@ -40,6 +45,8 @@ class Lifecycle(Telling):
         self.by_key: dict[bytes, Session] = {}
         """Sessions that are found by a token of which only they know."""
         self.last_words = LastWords(most=settings.ended_ids, lifetime=settings.disconnect_timeout)
+        self.is_flushing = False
+        """A call hands out what leaves, and no other may be made."""
         self.expects_age = False
         """The timer for what the rings hold is armed."""
         self.timers: Timers[Session | None] = Timers()
@@ -226,10 +233,16 @@ class Lifecycle(Telling):
 
     def flush(self) -> None:
         """Hand out all that can leave, and deal with what that does to sessions."""
-        after = self._delivery.flush()
-        while after is not None:
-            self._deal_with(after)
-            after = self._delivery.flush() if self._topics.news or self._delivery.ready else None
+        if self.is_flushing:
+            raise LocalProtocolError(TWO_CALLERS)
+        self.is_flushing = True
+        try:
+            after = self._delivery.flush()
+            while after is not None:
+                self._deal_with(after)
+                after = self._delivery.flush() if self._topics.news or self._delivery.ready else None
+        finally:
+            self.is_flushing = False
 
     def _deal_with(self, after: Aftermath) -> None:
         for session in after.released:

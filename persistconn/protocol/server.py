@@ -17,7 +17,7 @@ from ..wire.tokens import Signer, Tokens, new_epoch
 from .admission import ADMITTED, Admission
 from .delivery import Delivery
 from .exchange import Exchange
-from .lifecycle import Lifecycle
+from .lifecycle import TWO_CALLERS, Lifecycle
 from .outputs import AppEvent, Connected, DisconnectReason, Output, Received, Reconnected, Rejoining, Wait
 from .reception import Reception, Route
 from .session import Link, Session
@@ -394,5 +394,7 @@ class ServerEndpoint:
         return None if session is None or session.link is Link.GONE else session
 
     def _at(self, now: float) -> None:
+        if self._lifecycle.is_flushing:
+            raise LocalProtocolError(TWO_CALLERS)
         if now > self._delivery.now:
             self._delivery.now = now

@@ -114,7 +114,10 @@ class Telling:
         """The application has dealt with `event`; the next one follows. Gives the session, dead perhaps."""
         session = self.sessions.get(event.connection_id)
         if session is None or session.event is not event:
-            raise LocalProtocolError(f"complete() for {event!r}, which is not in flight")
+            raise LocalProtocolError(
+                f"complete() for {type(event).__name__} of connection {event.connection_id}, which is not in flight:"
+                " call it once for each event that poll() gave (rule 3)"
+            )
         if session.app is not _LIVE and (
             (session.app is App.STARTING and isinstance(event, Connected | Reconnected))
             or (session.app is App.ENDING and isinstance(event, Disconnected))

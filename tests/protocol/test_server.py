@@ -1156,7 +1156,7 @@ def test_sent_without_a_transmit_is_misuse_and_changes_nothing() -> None:
     talk = Talk()
     client = Client(talk, WS).start()
     assert client.exchange is not None
-    with pytest.raises(LocalProtocolError, match="no Transmit in flight"):
+    with pytest.raises(LocalProtocolError, match=r"no Transmit in flight: call it once for each .* \(rule 2\)"):
         talk.endpoint.sent([client.exchange], talk.now)
     talk.broadcast("x")
     assert client.take() == ["x"]
@@ -1165,7 +1165,9 @@ def test_sent_without_a_transmit_is_misuse_and_changes_nothing() -> None:
 def test_completing_twice_is_misuse() -> None:
     talk = Talk()
     Client(talk, WS).start()
-    with pytest.raises(LocalProtocolError, match="not in flight"):
+    with pytest.raises(
+        LocalProtocolError, match=r"of connection .* not in flight: call it once for each .* \(rule 3\)"
+    ):
         talk.endpoint.complete(talk.events[0], talk.now)
 
 

@@ -172,6 +172,8 @@ async def serve_stream(state: ServerState, stream: ByteStream, *, client: Addres
 async def serve_tls(state: ServerState, sock: socket.socket, client: Address, tls: ssl.SSLContext) -> None:
     """Serve TLS on an accepted socket."""
     stream = await _from_socket(sock)
+    if stream is None:
+        return
     state.connecting += 1
     try:
         with anyio.fail_after(state.settings.head_timeout):
@@ -189,13 +191,20 @@ async def serve_tls(state: ServerState, sock: socket.socket, client: Address, tl
 
 
 async def _serve_plain(state: ServerState, sock: socket.socket, client: Address) -> None:
-    await serve_stream(state, await _from_socket(sock), client=client)
+    stream = await _from_socket(sock)
+    if stream is not None:
+        await serve_stream(state, stream, client=client)
 
 
-async def _from_socket(sock: socket.socket) -> ByteStream:
-    if hasattr(socket, "AF_UNIX") and sock.family == socket.AF_UNIX:
-        return await UNIXSocketStream.from_socket(sock)
-    return await SocketStream.from_socket(sock)
+async def _from_socket(sock: socket.socket) -> ByteStream | None:
+    """None: the peer has reset it already, and it is closed."""
+    try:
+        if hasattr(socket, "AF_UNIX") and sock.family == socket.AF_UNIX:
+            return await UNIXSocketStream.from_socket(sock)
+        return await SocketStream.from_socket(sock)
+    except (OSError, ValueError):  # ValueError is how anyio says that it is not connected
+        sock.close()
+        return None
 
 
 class AnyioStreams(Streams):
