@@ -7,15 +7,17 @@ from typing import Final
 
 from ..bus.post import Encoded, Post
 from ..bus.topic import groups_of
+from ..bus.topics import Batch
 from ..settings import Settings
 from ..wire.classic import format_cursor
 from ..wire.classic_answers import envelope, plain_envelope
 from ..wire.http import Piece
 from ..wire.tokens import Tokens
 from ..wire.transports import Framing
+from .replay import Replay
 from .session import Due, Session
 
-__all__ = ["Batches", "units"]
+__all__ = ["Batches", "units", "within_reach"]
 
 _UNIT: Final = 262_144
 """Frames are joined up to so many bytes: pysignalr takes no WebSocket message over 1 MiB (hub protocol §13, 45)."""
@@ -39,6 +41,16 @@ def units(framing: Framing, payloads: Sequence[Encoded]) -> list[Piece]:
             size = len(form)
         joined[-1].append(form)
     return [framing.frame(b"".join(some)) for some in joined]
+
+
+def within_reach(batch: Batch, replay: Replay, session: Session) -> Batch:
+    """What may be handed out of a batch before its reader has acknowledged something; its frames are numbered here."""
+    for count, post in enumerate(batch.posts):
+        if post.payload.numbered:
+            if replay.must_wait:
+                return Batch(batch.posts[:count], post.position - 1, 0)  # what lies between is not for it
+            replay.track(post.payload.form(session.format.name))
+    return batch
 
 
 class Batches:

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from ..bus.post import Encoded, Post
 from ..bus.topic import Topic
-from ..bus.topics import Batch, Topics
+from ..bus.topics import Topics
 from ..errors import LocalProtocolError
 from ..settings import Settings
 from ..wire.aspnetcore_answers import empty_poll, over
@@ -22,10 +22,9 @@ from ..wire.classic_answers import plain_envelope
 from ..wire.http import End, Head, Message, Piece, RawHeaders
 from ..wire.tokens import Tokens
 from ..wire.transports import Framing
-from .batches import Batches, units
+from .batches import Batches, units, within_reach
 from .exchange import Exchange
 from .outputs import AppEvent, Output, Transmit
-from .replay import Replay
 from .session import Due, Session
 
 __all__ = ["Aftermath", "Delivery"]
@@ -123,10 +122,8 @@ class Delivery:
         """End the exchange of `session` for good, with what it has not been handed and what is due."""
         exchange = session.exchange
         assert exchange is not None and exchange.framing is not None
-        batch = self._topics.pull(session)
-        session.position = batch.position
+        posts = self._all_posts(session)
         last: list[Piece] = []
-        posts = batch.posts if batch.missed == 0 else []  # nothing follows a gap that nobody was told of
         if session.due & (Due.FAREWELL | Due.HINT) or posts:
             last += self._batches.own(session, exchange.framing, posts, self.now)
         if session.replies:
@@ -136,12 +133,21 @@ class Delivery:
 
     def rest(self, session: Session) -> bytes:
         """What a connection that polls is still to be told at its end: an answer for when it asks."""
-        batch = self._topics.pull(session)
-        posts = batch.posts if batch.missed == 0 else []
-        forms = [post.payload.form(session.format.name) for post in posts]
+        forms = [post.payload.form(session.format.name) for post in self._all_posts(session)]
         if session.due & Due.FAREWELL:
             forms.append(session.format.farewell or b"")
         return b"".join(forms)
+
+    def _all_posts(self, session: Session) -> list[Post]:
+        """What a connection that ends has not been handed, in however many batches; it counts as handed now."""
+        posts: list[Post] = []
+        while session.position < self._topics.head:
+            batch = self._topics.pull(session)
+            if batch.missed != 0:
+                break  # nothing follows a gap that nobody was told of
+            posts += batch.posts
+            session.position = batch.position
+        return posts
 
     def _finish(self, session: Session, last: list[Piece], code: int = 1000) -> None:
         exchange = session.exchange
@@ -357,7 +363,7 @@ class Delivery:
             after.gaps.append((session, batch.missed))
             return
         if session.replay is not None:
-            batch = _within_reach(batch, session.replay, session)
+            batch = within_reach(batch, session.replay, session)
         framing = exchange.framing
         assert framing is not None
         session.position = batch.position
@@ -383,15 +389,3 @@ class Delivery:
             exchange.idle = True
         if session.awaited:
             after.caught_up.append(session)
-
-
-def _within_reach(batch: Batch, replay: Replay, session: Session) -> Batch:
-    """What may be handed out of a batch before its reader has acknowledged something; its frames are numbered here."""
-    position = session.position
-    for count, post in enumerate(batch.posts):
-        if post.payload.numbered:
-            if replay.must_wait:
-                return Batch(batch.posts[:count], position, 0)
-            replay.track(post.payload.form(session.format.name))
-        position = post.position
-    return batch
