@@ -28,15 +28,14 @@ _UPGRADE: Final = {
 }
 
 
-class Socketless(Channel):
+class Socketless:
     """One request and its answer, or one WebSocket.
 
     What the server writes is read at once, and kept until somebody asks for it: a client that is always fast enough.
     """
 
     def __init__(self, state: ServerState, user: str | None = None) -> None:
-        super().__init__(state, client=("127.0.0.1", 1))
-        self._user = user
+        self._server = _ServerEnd(state, self, user)
         self._http = h11.Connection(h11.CLIENT)
         self._client: Frames | None = None
         """The client's half of a WebSocket, once there is one."""
@@ -51,8 +50,6 @@ class Socketless(Channel):
         self.over = False
         """Nothing more will come."""
 
-    # The client's end ---------------------------------------------------------------------------
-
     def ask(
         self, method: str, target: str, headers: Mapping[str, str], body: bytes = b"", *, upgrade: bool = False
     ) -> None:
@@ -64,7 +61,7 @@ class Socketless(Channel):
         if body:
             data += self._http.send(h11.Data(data=body)) or b""
         data += self._http.send(h11.EndOfMessage()) or b""
-        self.data_received(data)
+        self._server.data_received(data)
 
     async def head(self) -> int:
         """Wait for the status; 0 when the line was cut before there was one."""
@@ -92,43 +89,43 @@ class Socketless(Channel):
         if self._client is None or self.over:
             return  # into a line that is dead, as with a socket
         event = TextMessage(message) if isinstance(message, str) else BytesMessage(message)
-        self.data_received(self._client.send(event))
+        self._server.data_received(self._client.send(event))
 
     def hang_up(self) -> None:
         """Close: a WebSocket says goodbye."""
         if self._client is not None and not self.over and self._client.state is ConnectionState.OPEN:
-            self.data_received(self._client.send(CloseConnection(1000)))
+            self._server.data_received(self._client.send(CloseConnection(1000)))
         self.lose()
 
     def lose(self) -> None:
         """The line is cut, and nobody said goodbye."""
         if not self.over:
-            self._end()
-            self.connection_lost(None)
+            self.end()
+            self._server.connection_lost(None)
 
     async def _wait(self) -> None:
         owed, self._owed = self._owed, b""
         if owed:
-            self.data_received(owed)
+            self._server.data_received(owed)
             return
         self._news = anyio.Event()
         await self._news.wait()
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """The server has closed it."""
         self.over = True
         self._news.set()
 
     # What the server writes ---------------------------------------------------------------------
 
-    def write(self, data: bytes) -> bool:
-        """See Stream."""
+    def hear(self, data: bytes) -> None:
+        """The server has written."""
         if self._client is not None:
             self._read_frames(self._client, data)
         else:
             self._http.receive_data(data)
             self._read_http()
         self._news.set()
-        return True
 
     def _read_http(self) -> None:
         while True:
@@ -145,7 +142,7 @@ class Socketless(Channel):
             elif isinstance(event, h11.Data):
                 self._came.append(bytes(event.data))
             else:  # EndOfMessage, ConnectionClosed
-                self._end()
+                self.end()
                 return
 
     def _read_frames(self, client: Frames, data: bytes) -> None:
@@ -167,29 +164,37 @@ class Socketless(Channel):
                     self._binary = b""
             elif isinstance(event, PingFrame):
                 self._owed += client.send(event.response())
-            elif isinstance(event, CloseConnection):
+            elif isinstance(event, CloseConnection) and client.state is ConnectionState.REMOTE_CLOSING:
                 self._owed += client.send(event.response())
 
-    # A stream that is none ----------------------------------------------------------------------
+
+class _ServerEnd(Channel):
+    """What the server takes for a connection."""
+
+    def __init__(self, state: ServerState, client: Socketless, user: str | None) -> None:
+        super().__init__(state, client=("127.0.0.1", 1))
+        self._peer = client
+        self._user = user
+
+    def write(self, data: bytes) -> bool:
+        self._peer.hear(data)
+        return True
 
     def unwritten(self) -> int:
-        """See Stream."""
         return 0
 
     def finish(self, *, linger: bool) -> None:
-        """See Stream."""
-        self._end()
+        self._peer.end()
         self.connection_lost(None)
 
     def cut(self) -> None:
-        """See Stream."""
         self.finish(linger=False)
 
     def pause_reading(self) -> None:
-        """See Stream: whatever the client says is taken at once."""
+        """Nothing comes but what the client says at this moment."""
 
     def resume_reading(self) -> None:
-        """See Stream."""
+        """The same."""
 
     def _open(self, request: Request) -> None:
         super()._open(request if self._user is None else request.with_user(self._user))
