@@ -27,8 +27,9 @@ from ..hubs.messages import Sequence as SequenceMessage
 from ..hubs.replay import Replay
 from ..tasks import Tasks
 from .aspnetcore_wire import AspNetCoreWire
+from .call_log import Call
 from .dialing import Refused
-from .hub_calls import Call, HubSpeech, is_upload
+from .hub_calls import HubSpeech, is_upload
 from .waiting import News
 
 __all__ = ["AspNetCoreSpeech"]

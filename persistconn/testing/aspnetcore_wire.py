@@ -17,9 +17,7 @@ _EVENTS: Final = {"Accept": "text/event-stream"}
 class AspNetCoreWire(Wire):
     """It tells `heard` of text and bytes as they come. `stateful`: it asks for stateful reconnect."""
 
-    def __init__(
-        self, dialer: Dialer, transport: str, heard: Heard, ended: Heard, *, stateful: bool
-    ) -> None:
+    def __init__(self, dialer: Dialer, transport: str, heard: Heard, ended: Heard, *, stateful: bool) -> None:
         super().__init__(dialer, transport, heard, ended)
         self.stateful = stateful
         """Asked for, and from `start` on whether it was granted."""

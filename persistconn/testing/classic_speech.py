@@ -10,8 +10,9 @@ from ..errors import PersistconnError
 from ..hubs import HubError
 from ..hubs.calls import encode
 from ..tasks import Tasks
+from .call_log import Call
 from .classic_wire import ClassicWire
-from .hub_calls import Call, HubSpeech, is_upload
+from .hub_calls import HubSpeech, is_upload
 from .waiting import News
 
 __all__ = ["ClassicSpeech"]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, TypeVar
 from urllib.parse import urlencode
 
 import anyio
-from typing_extensions import Self
+import anyio.from_thread
 
 from .. import App, ConfigurationError, PersistconnError, Request
 from ..drivers.access import AccessLog
@@ -22,16 +22,18 @@ from ..tasks import open_tasks
 from .address import Address
 from .aspnetcore_speech import AspNetCoreSpeech
 from .aspnetcore_wire import AspNetCoreWire
+from .call_log import Call
 from .classic_speech import ClassicSpeech
 from .classic_wire import ClassicWire
 from .client_hub import ClientHub
 from .dialing import Dialer, Wire
-from .hub_calls import Call, HubSpeech
+from .hub_calls import HubSpeech
 from .waiting import News, settle
 
 if TYPE_CHECKING:
     from ..connection import Connection
     from ..host import Host
+    from .blocking import BlockingClient
 
 __all__ = ["Client", "Dialect", "Protocol", "Transport"]
 
@@ -49,7 +51,8 @@ class Client:
     """A client of an app in this process: nothing listens, and all that the server does is what it does for anyone.
 
     It connects when its block begins, and leaves when it ends. An app that does not run is run for so long; to let
-    several clients come and go in any order, open them inside `async with app.running():`.
+    several clients come and go in any order, open them inside `async with app.running():`. In a plain `with`, the app
+    and its client run in a thread, and the same methods need no `await`.
 
     `path` is where the app has mounted something. Where that is hubs, it is a client of all of them, or of `hub`
     (a name or a class; ASP.NET Core clients have one). `query` is added to the URL of every request, `headers` to each
@@ -113,6 +116,7 @@ class Client:
         self._inbox: deque[Any] = deque()
         self._ended: Exception | None = None
         self._stack = AsyncExitStack()
+        self._threads = ExitStack()
         self._host: Host | None = None
         self._wire: Wire | None = None
         self._speech: HubSpeech | None = None
@@ -126,7 +130,7 @@ class Client:
             host = self._host = await self._host_of_app(stack)
             state = ServerState(host, log=AccessLog(enabled=False))
             tasks = await stack.enter_async_context(open_tasks())
-            state.spawn = tasks.spawn
+            state.spawn = lambda function, *args: _nothing(tasks.spawn(function, *args))
             dialer = Dialer(state, tasks, self._at.path, self._headers, self._query, self._user)
             self._connect(dialer)
             with anyio.move_on_after(self.timeout) as scope:
@@ -144,6 +148,20 @@ class Client:
                 await self.close()
         if error is None and self._speech is not None and self._speech.failures:
             raise self._speech.failures[0]  # of a function that the server called: nobody else would hear of it
+
+    def __enter__(self) -> BlockingClient:
+        from .blocking import BlockingClient
+
+        with ExitStack() as stack:
+            portal = stack.enter_context(anyio.from_thread.start_blocking_portal())
+            stack.enter_context(portal.wrap_async_context_manager(self))
+            self._threads = stack.pop_all()
+        return BlockingClient(self, portal)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._threads.__exit__(kind, error, traceback)
 
     async def _host_of_app(self, stack: AsyncExitStack) -> Host:
         app = self.app
@@ -338,31 +356,19 @@ class Client:
 
     async def called(self, name: str) -> list[Any]:
         """Wait until the server calls `name`, whichever hub does, and take the call: its arguments."""
-        return await self._take_call(None, name)
+        return await self._hub_speech.log.take(None, name, self.timeout, self._why_it_ended)
 
     @property
     def calls(self) -> list[Call]:
         """All that the server has called, in order."""
-        return list(self._hub_speech.calls)
+        return list(self._hub_speech.log.all)
 
-    async def _take_call(self, hub: str | None, name: str) -> list[Any]:
-        untaken = self._hub_speech.untaken
+    def _why_it_ended(self) -> Exception | None:
+        return self._ended
 
-        def look() -> Call | Exception | None:
-            for call in untaken:
-                if call.method.lower() == name.lower() and (hub is None or call.hub.lower() == hub.lower()):
-                    untaken.remove(call)
-                    return call
-            return self._ended
 
-        def complain() -> str:
-            others = ", ".join(map(repr, untaken)) or "nothing"
-            return f"{name} has not been called within {self.timeout:g} s, but {others}"
-
-        found = await self._news.until(look, self.timeout, complain)
-        if isinstance(found, Exception):
-            raise found
-        return found.arguments
+def _nothing(_: object) -> None:
+    pass
 
 
 def _believe_clients_with_a_user(app: App) -> None:

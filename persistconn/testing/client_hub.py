@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from .call_log import Call
 from .classic_speech import ClassicSpeech
-from .hub_calls import Call, HubSpeech
+from .hub_calls import HubSpeech
 from .waiting import settle
 
 if TYPE_CHECKING:
@@ -61,13 +62,11 @@ class ClientHub:
         return pending.result if returns is Any else msgspec.convert(pending.result, returns)
 
     def _late(self, method: str) -> str:
-        calls = ", ".join(map(repr, self._speech.untaken))
+        calls = ", ".join(map(repr, self._speech.log.untaken))
         came = f"; it has called {calls}" if calls else ""
         return f"{self.name}.{method} has not been answered within {self._client.timeout:g} s{came}"
 
-    async def stream(
-        self, method: str, /, *arguments: Any, returns: type[R] | Any = Any
-    ) -> AsyncGenerator[Any, None]:
+    async def stream(self, method: str, /, *arguments: Any, returns: type[R] | Any = Any) -> AsyncGenerator[Any, None]:
         """The items of a method, as they come, each read as `returns` (ASP.NET Core).
 
         Whoever takes no more closes it: `async with contextlib.aclosing(client.stream("count", 3)) as items:`.
@@ -107,12 +106,13 @@ class ClientHub:
 
     async def called(self, name: str) -> list[Any]:
         """Wait until the server calls `name`, and take the call: its arguments."""
-        return await self._client._take_call(self.name, name)
+        client = self._client
+        return await self._speech.log.take(self.name, name, client.timeout, client._why_it_ended)
 
     @property
     def calls(self) -> list[Call]:
         """All that the server has called of this hub, in order."""
-        return [call for call in self._speech.calls if call.hub.lower() == self.name.lower()]
+        return [call for call in self._speech.log.all if call.hub.lower() == self.name.lower()]
 
     @property
     def state(self) -> dict[str, Any]:

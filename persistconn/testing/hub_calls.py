@@ -11,32 +11,14 @@ from typing import Any, TypeAlias
 from ..errors import ConnectionClosed
 from ..hubs import HubError
 from ..tasks import Tasks
+from .call_log import Call, CallLog
 from .dialing import Wire
 from .waiting import News
 
-__all__ = ["Answer", "Call", "HubSpeech", "Pending"]
+__all__ = ["Answer", "HubSpeech", "Pending", "is_upload"]
 
 Answer: TypeAlias = Callable[[Any, "str | None"], Awaitable[None]]
 """Gives a result, or an error, to a server that asked for one."""
-
-
-@dataclass(frozen=True)
-class Call:
-    """A function that was called: on a client by its server, or on a fake server by a client.
-
-    >>> from persistconn.testing import Call
-    >>> Call("chat", "message", ["ann", "hi"]).arguments
-    ['ann', 'hi']
-    """
-
-    hub: str
-    method: str
-    arguments: list[Any]
-    connection_id: str = ""
-    """Of the client."""
-
-    def __repr__(self) -> str:
-        return f"{self.hub}.{self.method}({', '.join(map(repr, self.arguments))})"
 
 
 @dataclass(eq=False)
@@ -58,10 +40,8 @@ class HubSpeech(ABC):
     def __init__(self, tasks: Tasks, news: News) -> None:
         self.tasks = tasks
         self.news = news
-        self.calls: list[Call] = []
-        """What the server has called, in order."""
-        self.untaken: list[Call] = []
-        """Of these, what nobody has waited for yet."""
+        self.log = CallLog(news)
+        """What the server has called."""
         self.functions: dict[tuple[str, str], Callable[..., Any]] = {}
         """What the server may call, by hub and name in lower case."""
         self.failures: list[Exception] = []
@@ -116,12 +96,10 @@ class HubSpeech(ABC):
 
     def called(self, call: Call, answer: Answer | None) -> None:
         """The server calls; it waits for an answer if there is a way to give one."""
-        self.calls.append(call)
-        self.untaken.append(call)
+        self.log.add(call)
         function = self.functions.get((call.hub.lower(), call.method.lower()))
         if function is not None or answer is not None:
             self._run(call, function, answer)
-        self.news.tell()
 
     def _run(self, call: Call, function: Callable[..., Any] | None, answer: Answer | None) -> None:
         result, error = None, None

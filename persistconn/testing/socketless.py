@@ -162,9 +162,7 @@ class Socketless:
                 if event.message_finished:
                     self._came.append(self._binary)
                     self._binary = b""
-            elif isinstance(event, PingFrame):
-                self._owed += client.send(event.response())
-            elif isinstance(event, CloseConnection) and client.state is ConnectionState.REMOTE_CLOSING:
+            elif isinstance(event, PingFrame | CloseConnection) and client.state is not ConnectionState.CLOSED:
                 self._owed += client.send(event.response())
 
 
