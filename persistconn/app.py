@@ -76,8 +76,8 @@ class App:
     `secret_keys` sign and verify tokens: the first signs, all verify. Without them a random key is made, and
     clients cannot come back after a restart. `allowed_origins` lets pages of other origins in (`scheme://host`,
     `scheme://host:port`, `scheme://host:*`). `authenticate` gives the name of the user who makes a request, or None; or
-    an `Identity`, where that is sure for some time only. `dialects` and `transports` say what clients may speak and how,
-    the best transport first; `add_connection` can narrow the dialects.
+    an `Identity`, where that is sure for some time only. `dialects` and `transports` say what clients may speak and
+    how, the best transport first; `add_connection` can narrow the dialects.
 
     Raises ConfigurationError for whatever cannot work, saying which and why.
 

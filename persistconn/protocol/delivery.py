@@ -139,12 +139,9 @@ class Delivery:
         return b"".join(forms)
 
     def _all_posts(self, session: Session) -> list[Post]:
-        """What a connection that ends has not been handed, in however many batches; it counts as handed now."""
+        """What a connection that ends has not been handed, up to a gap that nobody was told of; it counts as handed."""
         posts: list[Post] = []
-        while session.position < self._topics.head:
-            batch = self._topics.pull(session)
-            if batch.missed != 0:
-                break  # nothing follows a gap that nobody was told of
+        while (batch := self._topics.pull(session)).missed == 0 and batch.position > session.position:
             posts += batch.posts
             session.position = batch.position
         return posts
