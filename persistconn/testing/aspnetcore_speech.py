@@ -35,12 +35,11 @@ from .waiting import News
 __all__ = ["AspNetCoreSpeech"]
 
 
-class AspNetCoreSpeech(HubSpeech):
+class AspNetCoreSpeech(HubSpeech[AspNetCoreWire]):
     """What is said on an `AspNetCoreWire`; give the wire `hear`."""
 
     def __init__(self, tasks: Tasks, news: News, hub: str, protocol: str, timeout: float) -> None:
         super().__init__(tasks, news)
-        self.wire: AspNetCoreWire
         self._hub = hub
         self._protocol: HubProtocol = MessagePackProtocol() if protocol == "messagepack" else JsonProtocol()
         self._decode = msgspec.json.decode if protocol == "json" else msgspec.msgpack.decode

@@ -21,7 +21,7 @@ class AspNetCoreWire(Wire):
         super().__init__(dialer, transport, heard, ended)
         self.stateful = stateful
         """Asked for, and from `start` on whether it was granted."""
-        self._wishes = stateful
+        self._wishes = stateful and transport == "webSockets"  # the others have no use for it
         self._asked = ""
 
     async def start(self) -> None:

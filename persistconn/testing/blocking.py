@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from contextlib import aclosing
+from collections.abc import Callable, Generator, Iterator
+from contextlib import aclosing, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
-from anyio.from_thread import BlockingPortal
+from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from ..app import App
+from ..errors import ConnectionClosed
 from .call_log import Call
 from .client import Client
 from .client_hub import ClientHub
@@ -16,7 +19,26 @@ from .client_hub import ClientHub
 if TYPE_CHECKING:
     from .fake import FakeHub, FakeServer
 
-__all__ = ["BlockingClient", "BlockingClientHub", "BlockingFakeHub", "BlockingFakeServer"]
+__all__ = ["BlockingClient", "BlockingClientHub", "BlockingFakeHub", "BlockingFakeServer", "portal_of"]
+
+
+_portals: WeakKeyDictionary[App, BlockingPortal] = WeakKeyDictionary()
+"""The thread in which each app runs."""
+
+
+@contextmanager
+def portal_of(app: App) -> Iterator[BlockingPortal]:
+    """The way into the thread in which the clients of an app run: the first begins one."""
+    portal = _portals.get(app)
+    if portal is not None:
+        yield portal
+        return
+    with start_blocking_portal() as portal:
+        _portals[app] = portal
+        try:
+            yield portal
+        finally:
+            del _portals[app]
 
 
 class BlockingClientHub:
@@ -81,8 +103,13 @@ class BlockingClient:
         return self._portal.call(self._client.receive)
 
     def __iter__(self) -> Generator[Any, None, None]:
-        while self._client._inbox or self._client._ended is None:
-            yield self.receive()
+        """Messages, until the connection ends."""
+        while True:
+            try:
+                message = self.receive()
+            except ConnectionClosed:
+                return
+            yield message
 
     def hub(self, name: str | None = None) -> BlockingClientHub:
         """See Client."""

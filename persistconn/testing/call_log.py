@@ -63,7 +63,7 @@ class CallLog:
             others = ", ".join(map(repr, self.untaken)) or "nothing"
             return f"{name} has not been called within {timeout:g} s, but {others}"
 
-        found = await self._news.until(look, timeout, complain)
+        found: Call | Exception = await self._news.until(look, timeout, complain)
         if isinstance(found, Call):
             return found.arguments
         raise found

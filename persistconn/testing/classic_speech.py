@@ -18,12 +18,11 @@ from .waiting import News
 __all__ = ["ClassicSpeech"]
 
 
-class ClassicSpeech(HubSpeech):
+class ClassicSpeech(HubSpeech[ClassicWire]):
     """What is said on a `ClassicWire`; give the wire `hear` and `hear_answer`."""
 
     def __init__(self, tasks: Tasks, news: News) -> None:
         super().__init__(tasks, news)
-        self.wire: ClassicWire
         self.states: dict[str, dict[str, Any]] = {}
         """What the client keeps for each hub, by its name in lower case."""
         self._asked: dict[str, str] = {}

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, TypeVar
 from urllib.parse import urlencode
 
 import anyio
-import anyio.from_thread
 
-from .. import App, ConfigurationError, PersistconnError, Request
+from .. import App, ConfigurationError, ConnectionClosed, PersistconnError, Request
 from ..drivers.access import AccessLog
 from ..drivers.state import ServerState
 from ..hubs import Hub
@@ -50,8 +49,8 @@ _TRANSPORTS: Final = {
 class Client:
     """A client of an app in this process: nothing listens, and all that the server does is what it does for anyone.
 
-    It connects when its block begins, and leaves when it ends. An app that does not run is run for so long; to let
-    several clients come and go in any order, open them inside `async with app.running():`. In a plain `with`, the app
+    It connects when its block begins, and leaves when it ends. An app that does not run is run for so long; run it
+    yourself, with `async with app.running():`, where clients in several tasks come and go. In a plain `with`, the app
     and its client run in a thread, and the same methods need no `await`.
 
     `path` is where the app has mounted something. Where that is hubs, it is a client of all of them, or of `hub`
@@ -119,7 +118,7 @@ class Client:
         self._threads = ExitStack()
         self._host: Host | None = None
         self._wire: Wire | None = None
-        self._speech: HubSpeech | None = None
+        self._speech: HubSpeech[Any] | None = None
 
     # Its life -----------------------------------------------------------------------------------
 
@@ -130,7 +129,7 @@ class Client:
             host = self._host = await self._host_of_app(stack)
             state = ServerState(host, log=AccessLog(enabled=False))
             tasks = await stack.enter_async_context(open_tasks())
-            state.spawn = lambda function, *args: _nothing(tasks.spawn(function, *args))
+            state.spawn = lambda call, *args: _nothing(tasks.spawn(call, *args))
             dialer = Dialer(state, tasks, self._at.path, self._headers, self._query, self._user)
             self._connect(dialer)
             with anyio.move_on_after(self.timeout) as scope:
@@ -150,10 +149,10 @@ class Client:
             raise self._speech.failures[0]  # of a function that the server called: nobody else would hear of it
 
     def __enter__(self) -> BlockingClient:
-        from .blocking import BlockingClient
+        from .blocking import BlockingClient, portal_of
 
         with ExitStack() as stack:
-            portal = stack.enter_context(anyio.from_thread.start_blocking_portal())
+            portal = stack.enter_context(portal_of(self.app))
             stack.enter_context(portal.wrap_async_context_manager(self))
             self._threads = stack.pop_all()
         return BlockingClient(self, portal)
@@ -206,7 +205,7 @@ class Client:
         return self._wire
 
     @property
-    def _hub_speech(self) -> HubSpeech:
+    def _hub_speech(self) -> HubSpeech[Any]:
         self._live_wire  # noqa: B018  # complains
         if self._speech is None:
             raise PersistconnError(f"there are no hubs at {self._at.path!r}: use send and receive")
@@ -215,7 +214,7 @@ class Client:
     async def close(self) -> None:
         """Leave, and say goodbye: `on_disconnected(closed)`. The end of the block does it, too."""
         if self._ended is None:
-            self._ended = PersistconnError("the client has left")
+            self._ended = ConnectionClosed("the client has left")
             await (self._live_wire if self._speech is None else self._speech).leave()
             self._lose(self._ended)
             await settle()
@@ -272,7 +271,8 @@ class Client:
     async def send(self, data: Any, /, *arguments: Any) -> None:
         """Send text, bytes (ASP.NET Core), or anything else as JSON.
 
-        A client of hubs calls the method `data` instead, and wants no answer.
+        A client of hubs calls the method `data` instead, and wants no answer. When this returns, the server has done
+        with it all that waits for nothing.
         """
         if self._at.hubs:
             await self.hub().send(data, *arguments)
@@ -281,6 +281,7 @@ class Client:
             raise TypeError("send takes one message; there are no hubs here")
         self._check_open()
         await self._live_wire.say(data if isinstance(data, str | bytes) else encode(data).decode())
+        await settle()
 
     async def receive(self) -> Any:
         """The next message: on classic a value, on ASP.NET Core text or bytes.
@@ -303,8 +304,13 @@ class Client:
         return tuple(self._inbox)
 
     async def __aiter__(self) -> AsyncGenerator[Any, None]:
-        while self._inbox or self._ended is None:
-            yield await self.receive()
+        """Messages, until the connection ends."""
+        while True:
+            try:
+                message = await self.receive()
+            except ConnectionClosed:
+                return
+            yield message
 
     def _hear(self, message: Any) -> None:
         if isinstance(message, bytes) and self._transport == "longPolling":  # which cannot tell text from bytes

@@ -23,7 +23,7 @@ R = TypeVar("R")
 class ClientHub:
     """One hub: `client.hub("chat")`. Names are as the page spells them: `alertMessage`."""
 
-    def __init__(self, client: Client, speech: HubSpeech, name: str) -> None:
+    def __init__(self, client: Client, speech: HubSpeech[Any], name: str) -> None:
         self.name = name
         self._client = client
         self._speech = speech
@@ -32,6 +32,7 @@ class ClientHub:
         """Call a method, and want no answer. An asynchronous iterator among the arguments is uploaded."""
         self._client._check_open()
         await self._speech.write(self.name, method, arguments, None)
+        await settle()
 
     async def invoke(
         self,

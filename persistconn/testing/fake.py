@@ -41,7 +41,8 @@ def fake_server(
 
     Clients of SignalR 1.x and 2.x connect to `server.url`, those of ASP.NET Core SignalR to `server.hub("chat").url`.
     It says what it is told to say and remembers what it was asked. Give it an `app` to have connections of your own
-    beside its hubs, which are below `path`. `timeout` is how many seconds it waits for calls and connections.
+    beside its hubs, which are below `path`. Unless `settings` say otherwise, clients are told in detail what was wrong
+    with a call. `timeout` is how many seconds it waits for calls and connections.
 
     In a plain `with` it runs in a thread, and its methods need no `await`.
 
@@ -108,7 +109,10 @@ class FakeServer:
     ) -> None:
         if app is not None and settings is not None:
             raise ConfigurationError("settings are the app's: give them to your App")
-        self.app = app or App(secret_keys=[secrets.token_bytes(32)], settings=settings, dialects=dialects)
+        if app is None:
+            settings = settings or Settings(detailed_errors=True)
+            app = App(secret_keys=[secrets.token_bytes(32)], settings=settings, dialects=dialects)
+        self.app = app
         self.delay = 0.0
         """Seconds that every answer to a call waits, beside those of its own."""
         self.timeout = timeout

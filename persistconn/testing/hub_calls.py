@@ -6,7 +6,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from ..errors import ConnectionClosed
 from ..hubs import HubError
@@ -17,6 +17,7 @@ from .waiting import News
 
 __all__ = ["Answer", "HubSpeech", "Pending", "is_upload"]
 
+WireT = TypeVar("WireT", bound=Wire)
 Answer: TypeAlias = Callable[[Any, "str | None"], Awaitable[None]]
 """Gives a result, or an error, to a server that asked for one."""
 
@@ -34,7 +35,7 @@ class Pending:
     progress: Callable[[Any], object] | None = None
 
 
-class HubSpeech(ABC):
+class HubSpeech(ABC, Generic[WireT]):
     """The client's side of all hubs of a connection."""
 
     def __init__(self, tasks: Tasks, news: News) -> None:
@@ -49,7 +50,7 @@ class HubSpeech(ABC):
         self.pending: dict[str, Pending] = {}
         self._count = 0
 
-    wire: Wire
+    wire: WireT
 
     @abstractmethod
     async def start(self) -> None:

@@ -48,14 +48,41 @@ def _fitting(request: pytest.FixtureRequest, name: str) -> str:
 
 @pytest.fixture
 async def _persistconn_client_awaited() -> AsyncIterator[Any]:
+    """Each client lives in a task of its own: fixtures that are made before a test connects end before this one."""
+    import anyio
+    from anyio.abc import TaskStatus
+
     from .client import Client
 
-    async with AsyncExitStack() as stack:
+    held: list[tuple[anyio.Event, anyio.Event]] = []
+    failures: list[Exception] = []
+
+    async def hold(client: Client, *, task_status: TaskStatus[None]) -> None:
+        leave, left = anyio.Event(), anyio.Event()
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(client)
+            held.append((leave, left))
+            task_status.started()
+            await leave.wait()
+            try:
+                await stack.aclose()
+            except Exception as error:
+                failures.append(error)
+            left.set()
+
+    async with anyio.create_task_group() as tasks:
 
         async def connect(*args: Any, **options: Any) -> Client:
-            return await stack.enter_async_context(Client(*args, **options))
+            client = Client(*args, **options)
+            await tasks.start(hold, client)
+            return client
 
         yield connect
+        for leave, left in reversed(held):
+            leave.set()
+            await left.wait()
+    if failures:
+        raise failures[0]
 
 
 @pytest.fixture

@@ -156,7 +156,7 @@ def _method(function: Callable[..., Any]) -> Callable[..., Any]:
         hints = get_type_hints(function)
     except (TypeError, ValueError, NameError):  # of something built in, or out of reach: it takes what comes
         return method
-    itself = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+    itself = inspect.Parameter("the_hub_itself", inspect.Parameter.POSITIONAL_ONLY)
     positional = [one.replace(kind=_kind_of(one)) for one in parameters]
     setattr(method, "__signature__", inspect.Signature([itself, *positional]))  # noqa: B010
     method.__annotations__ = hints

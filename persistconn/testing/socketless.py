@@ -27,11 +27,15 @@ _UPGRADE: Final = {
     "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
 }
 
+_ROOM: Final = 65_536
+"""Bytes that the server may write while the client reads nothing."""
+
 
 class Socketless:
     """One request and its answer, or one WebSocket.
 
-    What the server writes is read at once, and kept until somebody asks for it: a client that is always fast enough.
+    What the server writes is kept until somebody asks for it; while that is much, the server has to wait, as it would
+    for the buffer of a socket.
     """
 
     def __init__(self, state: ServerState, user: str | None = None) -> None:
@@ -44,6 +48,8 @@ class Socketless:
         self._text = ""
         self._binary = b""
         self._came: deque[str | bytes] = deque()
+        self.unread = 0
+        """Bytes that have come since everything was asked for."""
         self._news = anyio.Event()
         self.status: int | None = None
         """Of the answer, once its head has come."""
@@ -75,7 +81,12 @@ class Socketless:
             if self.over:
                 return None
             await self._wait()
-        return self._came.popleft()
+        part = self._came.popleft()
+        if not self._came and self.unread:
+            self.unread = 0
+            if not self.over:
+                self._server.write_ready()
+        return part
 
     async def body(self) -> bytes:
         """Wait for the whole body."""
@@ -120,6 +131,7 @@ class Socketless:
 
     def hear(self, data: bytes) -> None:
         """The server has written."""
+        self.unread += len(data)
         if self._client is not None:
             self._read_frames(self._client, data)
         else:
@@ -176,10 +188,10 @@ class _ServerEnd(Channel):
 
     def write(self, data: bytes) -> bool:
         self._peer.hear(data)
-        return True
+        return self._peer.unread <= _ROOM
 
     def unwritten(self) -> int:
-        return 0
+        return max(0, self._peer.unread - _ROOM)
 
     def finish(self, *, linger: bool) -> None:
         self._peer.end()
