@@ -56,7 +56,7 @@ EXCEPTIONS = frozenset({("persistconn.settings", "os")})
 """Settings.from_env is the one place that reads the environment."""
 
 HTTP_LIBRARIES = frozenset({"h11", "wsproto"})
-HTTP_MODULES = ("persistconn.protocol.http1", "persistconn.protocol.websocket")
+HTTP_MODULES = ("persistconn.protocol.http1", "persistconn.protocol.websocket", "persistconn.testing.socketless")
 
 SEAMS: frozenset[tuple[str, str]] = frozenset(
     ("persistconn.app", f"persistconn.hubs.{room}")

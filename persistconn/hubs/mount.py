@@ -29,6 +29,11 @@ class MountedHubs:
         self.script = lru_cache(64)(self._script)
         """The generated script, for a proxy that takes this off every path."""
 
+    @property
+    def names(self) -> Sequence[str]:
+        """What the hubs are called on the wire."""
+        return [hub.name for hub in self._dispatcher.table.hubs.values()]
+
     def has(self, hub: type[Hub[Any]]) -> bool:
         """It is mounted here."""
         return self._dispatcher.table.of(hub) is not None

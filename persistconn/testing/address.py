@@ -1,0 +1,62 @@
+"""Where a client connects: a path, and the hubs that are there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import App, ConfigurationError
+from ..hubs import Hub
+from ..hubs.hub import name_given_to
+
+__all__ = ["Address"]
+
+
+class Address:
+    """What `Client(app, path, hub=…)` means.
+
+    On ASP.NET Core a hub's name is a part of the path; on classic it is told apart from it. Either is understood.
+    """
+
+    def __init__(self, app: App, path: str, hub: str | type[Hub[Any]] | None, dialect: str) -> None:
+        if not path.startswith("/"):
+            raise ConfigurationError(f"path is {path!r}: it must begin with /")
+        self.path = path.rstrip("/")
+        """Where it connects."""
+        self.hubs: list[str] = []
+        """The hubs that it is a client of; none: it is a client of a PersistentConnection."""
+        mounted = {mount: hubs.names for mount, hubs in app._hubs.items()}
+        parent, _, last = self.path.rpartition("/")
+        if self.path not in mounted and parent in mounted and hub is None:
+            self.path, hub = parent, last
+        if hub is not None:
+            self.hubs = [_name(hub)]
+        else:
+            self.hubs = list(mounted.get(self.path, ()))
+        known = mounted.get(self.path, ())
+        self.hubs = [next((one for one in known if one.lower() == name.lower()), name) for name in self.hubs]
+        if dialect == "aspnetcore" and self.hubs:
+            if len(self.hubs) > 1:
+                raise ConfigurationError(
+                    f"there are several hubs at {self.path!r} ({', '.join(self.hubs)}), and a client of ASP.NET Core "
+                    "has one: say which, with hub=…"
+                )
+            self.path += f"/{self.hubs[0]}"
+
+    def hub_named(self, name: str | type[Hub[Any]] | None) -> str:
+        """One of the hubs, as the server spells it. Raises ConfigurationError."""
+        if name is None:
+            if len(self.hubs) == 1:
+                return self.hubs[0]
+            raise ConfigurationError(f"there are several hubs: client.hub(name), one of {', '.join(self.hubs)}")
+        wanted = _name(name).lower()
+        for hub in self.hubs:
+            if hub.lower() == wanted:
+                return hub
+        raise ConfigurationError(f"{_name(name)!r} is not among the hubs of this client: {', '.join(self.hubs)}")
+
+
+def _name(hub: str | type[Hub[Any]]) -> str:
+    if isinstance(hub, str):
+        return hub
+    given = name_given_to(hub)
+    return hub.__name__ if given is None else given

@@ -1,0 +1,49 @@
+"""Waiting for what has not come yet, with a message that says what came instead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import anyio
+import anyio.lowlevel
+
+__all__ = ["News", "settle"]
+
+T = TypeVar("T")
+_ROUNDS = 30
+"""Of the event loop, in which all happens that waits for nothing: far more than any path through the server takes."""
+
+
+class News:
+    """Wakes everyone who waits for a change."""
+
+    def __init__(self) -> None:
+        self._event: anyio.Event | None = None
+
+    def tell(self) -> None:
+        """Something has changed."""
+        event, self._event = self._event, None
+        if event is not None:
+            event.set()
+
+    async def until(self, look: Callable[[], T | None], timeout: float, complaint: Callable[[], str]) -> T:
+        """What `look` finds, as soon as it finds something. Raises TimeoutError with the complaint."""
+        with anyio.move_on_after(timeout):
+            while True:
+                found = look()
+                if found is not None:
+                    return found
+                if self._event is None:
+                    self._event = anyio.Event()
+                await self._event.wait()
+        found = look()
+        if found is None:
+            raise TimeoutError(complaint())
+        return found
+
+
+async def settle() -> None:
+    """Let everything happen that waits for nothing but its turn."""
+    for _ in range(_ROUNDS):
+        await anyio.lowlevel.checkpoint()
