@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from ..bus.post import Encoded, Post
 from ..bus.topic import Topic
-from ..bus.topics import Batch, Topics
+from ..bus.topics import Topics
 from ..errors import LocalProtocolError
 from ..settings import Settings
 from ..wire.aspnetcore_answers import empty_poll, over
@@ -22,10 +22,9 @@ from ..wire.classic_answers import plain_envelope
 from ..wire.http import End, Head, Message, Piece, RawHeaders
 from ..wire.tokens import Tokens
 from ..wire.transports import Framing
-from .batches import Batches, units
+from .batches import Batches, size_of, units, within_reach
 from .exchange import Exchange
 from .outputs import AppEvent, Output, Transmit
-from .replay import Replay
 from .session import Due, Session
 
 __all__ = ["Aftermath", "Delivery"]
@@ -131,7 +130,10 @@ class Delivery:
             last += self._batches.own(session, exchange.framing, posts, self.now)
         if session.replies:
             last += session.replies
+            session.tally.messages_out += len(session.replies)
             session.replies = None
+        session.tally.messages_out += len(posts)
+        session.tally.bytes_out += size_of(last)
         self._finish(session, last, code)
 
     def rest(self, session: Session) -> bytes:
@@ -254,6 +256,11 @@ class Delivery:
                 pieces = (framing.frame(form),)
             else:
                 pieces = tuple(units(framing, [post.payload for post in posts]))
+            tally = session.tally
+            tally.messages_out += len(posts)
+            sized: tuple[Any, ...] = pieces
+            for piece in sized:
+                tally.bytes_out += len(piece.data)
             if not framing.streaming:
                 self._answered(session, exchange, released)
                 pieces = (framing.head, *framing.opening, *pieces, _END)
@@ -341,6 +348,10 @@ class Delivery:
                 pieces = (piece,)
             else:
                 pieces = tuple(units(framing, [post.payload for post in posts]))
+            first = exchanges[0].session  # all of them are on the same transport
+            assert first is not None
+            first.tally.messages_out += len(exchanges) * len(posts)
+            first.tally.bytes_out += len(exchanges) * size_of(pieces)
             whole = pieces if framing.streaming else (framing.head, *framing.opening, *pieces, _END)
             self.outputs.append(Transmit(exchanges, whole))
 
@@ -357,7 +368,7 @@ class Delivery:
             after.gaps.append((session, batch.missed))
             return
         if session.replay is not None:
-            batch = _within_reach(batch, session.replay, session)
+            batch = within_reach(batch, session.replay, session)
         framing = exchange.framing
         assert framing is not None
         session.position = batch.position
@@ -372,7 +383,11 @@ class Delivery:
                 exchange.unrepeated = False
         if session.replies and batch.position >= session.replies_position:
             pieces += session.replies
+            session.tally.messages_out += len(session.replies)
             session.replies = None
+        if pieces:
+            session.tally.messages_out += len(batch.posts)
+            session.tally.bytes_out += size_of(pieces)
         if pieces and not framing.streaming and session.exchange is exchange:
             pieces = [*self.head_of(exchange), *pieces, _END]
             self._answered(session, exchange, after.released)
@@ -383,15 +398,3 @@ class Delivery:
             exchange.idle = True
         if session.awaited:
             after.caught_up.append(session)
-
-
-def _within_reach(batch: Batch, replay: Replay, session: Session) -> Batch:
-    """What may be handed out of a batch before its reader has acknowledged something; its frames are numbered here."""
-    position = session.position
-    for count, post in enumerate(batch.posts):
-        if post.payload.numbered:
-            if replay.must_wait:
-                return Batch(batch.posts[:count], position, 0)
-            replay.track(post.payload.form(session.format.name))
-        position = post.position
-    return batch

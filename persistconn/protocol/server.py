@@ -380,14 +380,7 @@ class ServerEndpoint:
 
     def statistics(self) -> EndpointStatistics:
         """How many connections there are, how they ended, which limits were met, what the rings hold."""
-        sessions = self._lifecycle.sessions.values()
-        return EndpointStatistics(
-            connections=len(sessions),
-            attached=sum(session.link is Link.ATTACHED for session in sessions),
-            ended=dict(self._lifecycle.ends),
-            reactions=dict(self._lifecycle.reactions),
-            rings=self._topics.statistics(),
-        )
+        return self._lifecycle.statistics()
 
     def _alive(self, connection_id: str) -> Session | None:
         session = self._lifecycle.sessions.get(connection_id)
