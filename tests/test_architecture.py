@@ -25,7 +25,7 @@ LAYERS = (
     ("wire",),
     ("bus",),
     ("protocol",),
-    ("connection", "host", "app", "callbacks", "groups", "outlet", "page", "sending", "tasks"),
+    ("connection", "host", "app", "callbacks", "groups", "outlet", "page", "sending", "statistics", "tasks"),
     ("drivers",),
     ("client", "sync", "publisher"),
     ("hubs",),

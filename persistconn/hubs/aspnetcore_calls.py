@@ -51,6 +51,7 @@ class AspNetCoreCalls:
         """A call without streams, in the place that it has."""
         try:
             hub, connection, protocol = talk.hub, talk.connection, talk.session.protocol
+            hub.calls += 1
             method = hub.plain.get((call.target, len(call.arguments))) if self._backstage.is_plain else None
             if method is None:
                 answer = await self._answer(talk, call, (), place.give_back)
@@ -83,6 +84,7 @@ class AspNetCoreCalls:
     ) -> None:
         if talk.connection.ended:
             return
+        talk.hub.calls += 1
         with talk.cancellable():
             try:
                 answer = None if call.id is None else talk.session.protocol.completion(call.id)  # if it is cancelled
@@ -110,6 +112,7 @@ class AspNetCoreCalls:
 
     async def _went_wrong(self, talk: Conversation, call: Invocation, error: BaseException) -> bytes | None:
         """The completion of a call that failed, if the caller wants one; what cancels this task goes on."""
+        talk.hub.failed += 1
         if isinstance(error, Exception):
             return self._failed(talk, call, error)
         scope = talk.streams.get(call.id or "")  # cancelled: by us, or something that the method awaited

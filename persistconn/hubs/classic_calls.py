@@ -66,11 +66,15 @@ class ClassicCalls:
         try:
             self._backstage.check(call.arguments, connection, member)
             hub = self._backstage.table.find(call.hub)
-            scene = CallScene(self._backstage.stages[hub], connection, self._read_state(call, connection))
+            state = self._read_state(call, connection)
+            hub.calls += 1
+            scene = CallScene(self._backstage.stages[hub], connection, state)
             result = await self._run(call, hub, scene)
             answer = write_outcome(Outcome(call.id or "", result, scene.changes()))
         except RemoteProtocolError as error:
             if reply.has_body:
+                if scene is not None:
+                    scene.stage.hub.failed += 1
                 raise
             answer = self._failed(call, scene, error)
         except Exception as error:
@@ -117,6 +121,8 @@ class ClassicCalls:
 
     def _failed(self, call: Call, scene: CallScene | None, error: BaseException) -> bytes:
         what = f"{call.hub}.{call.method}"
+        if scene is not None:
+            scene.stage.hub.failed += 1
         generic = f"There was an error invoking Hub method '{what}'."
         if isinstance(error, HubError):
             failure = Failure(str(error) or type(error).__name__, True, error.data)

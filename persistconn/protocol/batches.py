@@ -97,6 +97,7 @@ class Batches:
             self._wall + now + self._settings.groups_lifetime,
         )
 
+
 def within_reach(batch: Batch, replay: Replay, session: Session) -> Batch:
     """What may be handed out of a batch before its reader has acknowledged something; its frames are numbered here."""
     position = session.position

@@ -170,7 +170,9 @@ class Session(Reader):
         "user",
     )
 
-    def __init__(self, id: str, position: int, route: str, request: Request, user: str, traits: Traits, tally: Tally) -> None:
+    def __init__(
+        self, id: str, position: int, route: str, request: Request, user: str, traits: Traits, tally: Tally
+    ) -> None:
         super().__init__(id, position)
         self.route = route
         self.request = request
