@@ -312,7 +312,7 @@ class App:
         try:
             return self._admission(route, request)
         except Exception as error:
-            return _failed(request, error)
+            return _failed(route, request, error)
 
     async def _admit(self, request: Request) -> tuple[Request, Admission]:
         route = self._host.endpoint.route_of(request) if self._host is not None else None
@@ -342,7 +342,7 @@ class App:
         except BaseException as error:
             if ends_this_task(error):
                 raise
-            return request, _failed(request, error)
+            return request, _failed(route, request, error)
         return request, admission
 
     def _admission(self, route: Route, request: Request) -> Admission:
@@ -374,9 +374,10 @@ def _admission(answer: Redirect | Refusal | None) -> Admission:
             return ADMITTED
 
 
-def _failed(request: Request, error: BaseException) -> Admission:
+def _failed(route: Route, request: Request, error: BaseException) -> Admission:
     """What was asked about this request has failed: on purpose, or not."""
     if isinstance(error, RemoteProtocolError):
         return Admission(error.status, str(error))
-    _logger.error("authenticating or authorizing %r failed", request, exc_info=error)
+    extra = {"route": route.path}
+    _logger.error("authenticating or authorizing %r failed", request, exc_info=error, extra=extra)
     return Admission(status=500)

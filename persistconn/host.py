@@ -235,7 +235,7 @@ class Host(Sending):
                 if exchange.context.transmit(exchange, pieces) and not exchange.ended:
                     done.append(exchange)
             except Exception:  # a fault of a driver costs one exchange, not the clock or the rest of a broadcast
-                _logger.exception("writing to %r failed", exchange)
+                _logger.exception("writing to %r failed", exchange, extra=exchange.log_extra)
                 self.endpoint.lost(exchange, self.clock())
 
     async def _spread(self, parking: Parking) -> None:

@@ -177,7 +177,7 @@ class AspNetCoreCalls:
         except Exception as error:
             if not has_begun or talk.connection.ended:
                 raise
-            self._log(call, error)
+            self._log(talk, call, error)
             raise _Refused(failures.stream_failed(self._cause(error))) from None
         finally:
             close = getattr(items, "aclose", None)
@@ -198,13 +198,14 @@ class AspNetCoreCalls:
                 text = failures.method_failed(call.target, self._cause(error))
         if talk.connection.ended and isinstance(error, ConnectionClosed):
             return None  # which is what it has been told
-        self._log(call, error)
+        self._log(talk, call, error)
         if call.id is None:
             return None
         try:
             return talk.session.protocol.completion(call.id, error=text)
         except TypeError:  # half a character
-            _logger.exception("the answer to a call of %s has no form", shown(call.target))
+            extra = talk.connection.log_extra
+            _logger.exception("the answer to a call of %s has no form", shown(call.target), extra=extra)
             return talk.session.protocol.completion(call.id, error=failures.method_failed(call.target))
 
     def _cause(self, error: BaseException) -> str:
@@ -214,11 +215,12 @@ class AspNetCoreCalls:
     def _data_error(self, text: str) -> str:
         return failures.cause_of(text, "InvalidDataException", detailed=self._backstage.settings.detailed_errors)
 
-    def _log(self, call: Invocation, error: BaseException) -> None:
+    def _log(self, talk: Conversation, call: Invocation, error: BaseException) -> None:
+        extra = talk.connection.log_extra
         if isinstance(error, _Refused | NotAuthorized | BindingError):
-            _logger.warning("a call of %s was refused: %s", shown(call.target), shown(str(error)))
+            _logger.warning("a call of %s was refused: %s", shown(call.target), shown(str(error)), extra=extra)
         elif not isinstance(error, HubError):
-            _logger.error("a call of %s failed", shown(call.target), exc_info=error)
+            _logger.error("a call of %s failed", shown(call.target), exc_info=error, extra=extra)
 
     # Results of clients -------------------------------------------------------------------------
 

@@ -183,8 +183,7 @@ class Session(Reader):
         self.traits = traits
         self.tally = tally
         """Where it is counted: for its dialect and its newest transport."""
-        self.began: float | None = None
-        """When its first transport came."""
+        self.began: float | None = None  # when its first transport came
         self.link = Link.IDLE
         self.app = App.UNBORN
         self.origin = position
@@ -219,8 +218,7 @@ class Session(Reader):
         """The `/start` requests that wait until the application knows the connection."""
         self.reason = DisconnectReason.closed
         # ASP.NET Core only:
-        self.key = b""
-        """Under which it is found by its token."""
+        self.key = b""  # under which it is found by its token
         self.place = ""
         """What stood between the path of the route and the end of the URL: a hub's name."""
         self.transport: str | None = None
