@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -96,6 +97,20 @@ def survives_reloads(
         pages.append(page.start({"hall": ["hear"]}))
     stateful = [Client(node, url, way).start(stateful=True, reconnect=AT_ONCE) for way in STATEFUL]
     others = [Client(node, url, way).start(reconnect=AT_ONCE) for way in WITHOUT]
+    # @microsoft/signalr does not count what comes in one turn of Node's loop with the answer to its handshake: the last
+    # message before its first reconnect comes twice, whoever the server is. After it both sides count alike.
+    since = server.mark()
+    server.order("say", to="all", texts=["the first"])
+    reload()
+    for client in stateful:
+        server.wait("reconnected", id=client.id, since=since)
+    server.order("say", to="all", texts=["and the second"])
+    for client in stateful:
+        client.until_heard("and the second")
+        client.forget()
+    for page in pages:
+        page.until_called("hall", "hear", "and the second")
+        page.forget()
     numbers = itertools.count()
     texts: list[str] = []
     for _ in range(RELOADS):
@@ -112,14 +127,14 @@ def survives_reloads(
     server.order("say", to="all", texts=["the last"])
     for page in pages:
         page.until_called("hall", "hear", "the last", within=30)
-        assert [text for (_, _, text) in page.calls] == [*texts, "the last"], page.transport
+        _are_the_same([text for (_, _, text) in page.calls], [*texts, "the last"], page.transport)
         assert server.events("disconnected", id=page.id) == [], page.transport
         if page.transport in ("webSockets", "serverSentEvents"):  # others may not have noticed each cut
             assert page.states.count("reconnecting") >= RELOADS / 2, page.transport
     for client in stateful:
         client.until_heard("the last")
-        assert client.texts() == [*texts, "the last"], client.way
-        assert client.call("notes") == {"value": texts}, client.way
+        _are_the_same(client.texts(), [*texts, "the last"], client.way)
+        _are_the_same(client.call("notes")["value"], texts, f"notes of {client.way}")
         assert client.moments() == [], client.way
     for client in others:
         _lost_only_what_was_reported(client, texts)
@@ -127,12 +142,19 @@ def survives_reloads(
         page.stop()
 
 
+def _are_the_same(heard: list[str], said: list[str], who: object) -> None:
+    """Nothing is lost, nothing comes twice, and the order is kept."""
+    lost, twice = Counter(said) - Counter(heard), Counter(heard) - Counter(said)
+    assert not lost and not twice, f"{who}: {sorted(lost)} lost, {sorted(twice)} too often"
+    assert heard == said, f"{who}: in another order"
+
+
 def _lost_only_what_was_reported(client: Client, texts: list[str]) -> None:
     """It came as somebody new each time: what it heard between two such times is without a hole, and nothing twice."""
     heard: list[int] = []
     is_new = True
     for what, *details in client.seen:
-        if what == "reconnected":
+        if what == "reconnecting":  # news may come before "reconnected" does
             is_new = True
         elif what == "heard" and details[1] in texts:
             number = texts.index(details[1])
