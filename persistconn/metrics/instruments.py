@@ -6,6 +6,7 @@ Names and attributes that begin with `signalr.` mean what they mean in ASP.NET C
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, Literal, TypeAlias
 
@@ -16,7 +17,7 @@ from ..errors import PersistconnError
 from ..protocol.statistics import Ended, TransportStatistics
 from ..statistics import Statistics
 
-__all__ = ["BUCKETS", "DURATION", "INSTRUMENTS", "Instrument", "attributes_of", "read", "snake"]
+__all__ = ["BUCKETS", "DURATION", "INSTRUMENTS", "Instrument", "Look", "attributes_of", "snake"]
 
 Attributes: TypeAlias = Mapping[str, str]
 Values: TypeAlias = Iterable[tuple[Attributes, int]]
@@ -93,6 +94,8 @@ def _nothing(statistics: Statistics) -> Values:
     return ()
 
 
+_FRESH: Final = 0.05
+"""Seconds: one collection asks for each instrument on its own."""
 BUCKETS: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 """Seconds, as .NET advises."""
 DURATION: Final = Instrument(
@@ -190,12 +193,23 @@ INSTRUMENTS: Final = (
 """All but the one histogram, `DURATION`."""
 
 
-def read(app: App) -> Statistics | None:
-    """The statistics of an app; None while it does not run."""
-    try:
-        return app.statistics()
-    except PersistconnError:
-        return None
+class Look:
+    """The statistics of an app, from any thread; those who ask one after the other share one look."""
+
+    def __init__(self, app: App, clock: Callable[[], float] = time.monotonic) -> None:
+        self._app = app
+        self._clock = clock
+        self._last: tuple[float, Statistics] | None = None
+
+    def __call__(self) -> Statistics | None:
+        """None while it does not run."""
+        now = self._clock()
+        if self._last is None or now - self._last[0] > _FRESH or self._app.health()["status"] == "stopped":
+            try:
+                self._last = (now, self._app.statistics())
+            except PersistconnError:
+                self._last = None
+        return None if self._last is None else self._last[1]
 
 
 def attributes_of(ended: Ended) -> dict[str, str]:

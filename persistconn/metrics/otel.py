@@ -1,4 +1,4 @@
-"""Metrics for OpenTelemetry. Needs the extra `otel`, which is only the API: who runs the SDK decides what comes of it."""
+"""Metrics for OpenTelemetry. Needs the extra `otel`, which is only the API: what comes of it is for an SDK to say."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation, g
 from .. import __version__
 from ..app import App
 from ..protocol.statistics import Ended
-from .instruments import BUCKETS, DURATION, INSTRUMENTS, Instrument, attributes_of, read
+from .instruments import BUCKETS, DURATION, INSTRUMENTS, Instrument, Look, attributes_of
 
 __all__ = ["instrument"]
 
@@ -27,11 +27,13 @@ def instrument(
     """
     meter = get_meter("persistconn", __version__, meter_provider)
     always = dict(attributes or {})
+    look = Look(app)
     for one in INSTRUMENTS:
-        create = meter.create_observable_counter
-        if one.kind == "gauge":
-            create = meter.create_observable_up_down_counter
-        create(one.name, [_observer(app, one, always)], unit=one.unit, description=one.description)
+        named = {"name": one.name, "unit": one.unit, "description": one.description}
+        if one.kind == "counter":
+            meter.create_observable_counter(callbacks=[_observer(look, one, always)], **named)
+        else:
+            meter.create_observable_up_down_counter(callbacks=[_observer(look, one, always)], **named)
     duration = meter.create_histogram(
         *(DURATION.name, DURATION.unit, DURATION.description), explicit_bucket_boundaries_advisory=BUCKETS
     )
@@ -43,10 +45,10 @@ def instrument(
 
 
 def _observer(
-    app: App, instrument: Instrument, always: Mapping[str, str]
+    look: Look, instrument: Instrument, always: Mapping[str, str]
 ) -> Callable[[CallbackOptions], Iterable[Observation]]:
     def observe(_: CallbackOptions) -> Iterable[Observation]:
-        statistics = read(app)
+        statistics = look()
         if statistics is None:
             return []
         return [Observation(value, {**attributes, **always}) for attributes, value in instrument.values(statistics)]

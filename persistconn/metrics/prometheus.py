@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 
 from ..app import App
 from ..protocol.statistics import Ended
-from .instruments import BUCKETS, DURATION, INSTRUMENTS, Instrument, attributes_of, read
+from .instruments import BUCKETS, DURATION, INSTRUMENTS, Instrument, Look, attributes_of
 
 __all__ = ["StatisticsCollector", "add_metrics"]
 
@@ -37,7 +37,7 @@ class StatisticsCollector(Collector):
     """
 
     def __init__(self, app: App, *, labels: Mapping[str, str] | None = None) -> None:
-        self._app = app
+        self._look = Look(app)
         self._labels = dict(labels or {})
         self._duration = Histogram(
             _spelt(DURATION.name) + _UNITS[DURATION.unit],
@@ -50,7 +50,7 @@ class StatisticsCollector(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Every metric, as it is now."""
-        statistics = read(self._app)
+        statistics = self._look()
         if statistics is not None:
             for one in INSTRUMENTS:
                 family = self._family(one)

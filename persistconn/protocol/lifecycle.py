@@ -116,7 +116,7 @@ class Lifecycle(Telling):
             ended=dict(self.ends),
             reactions=dict(self.reactions),
             rings=self._topics.statistics(),
-            transports=tuple([tally.statistics() for tally in self._tallies.values()]),
+            transports=tuple([tally.statistics() for tally in list(self._tallies.values())]),
         )
 
     def expect_expiry(self, session: Session, seconds: float | None) -> None:
