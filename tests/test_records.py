@@ -124,9 +124,6 @@ async def test_no_record_has_a_secret_and_those_about_connections_name_them(capl
         "a call of desk.missing was refused",
         f"on_disconnected of Desk, connection {pages['/hub webSockets'].id}, failed",
     ]
-    unnamed = [
-        one.getMessage()
-        for one in records
-        if one.name != "persistconn.access" and "connection" in one.getMessage() and not getattr(one, "connection_id", "")
-    ]
+    of_connections = [one for one in records if one.name != "persistconn.access" and "connection" in one.getMessage()]
+    unnamed = [one.getMessage() for one in of_connections if not getattr(one, "connection_id", "")]
     assert unnamed == []

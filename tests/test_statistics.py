@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from persistconn.metrics.prometheus import StatisticsCollector, add_metrics
 from persistconn.protocol.statistics import Ended
 from persistconn.statistics import CallStatistics
 from tests.hubs.aspnetcore_line import Rooms, open_house, settle
+from tests.hubs.page import house
 from tests.line import Line, http
 
 DOCUMENTED = Path(__file__).parents[1] / "docs" / "howto" / "operate.md"
@@ -207,3 +210,22 @@ async def test_one_look_serves_a_whole_collection() -> None:
 def test_every_metric_is_documented() -> None:
     rows = re.findall(r"^\| `([a-z_.]+)` \| (\w+) \| `([^`]+)` \|", DOCUMENTED.read_text(), re.MULTILINE)
     assert rows == [(one.name, one.kind, one.unit) for one in (DURATION, *INSTRUMENTS)]
+
+
+async def test_the_example_can_be_watched(capsys: pytest.CaptureFixture[str]) -> None:
+    example = runpy.run_path(str(DOCUMENTED.parents[1] / "examples" / "operate.py"))
+    app = example["make_app"](prometheus_client.CollectorRegistry())
+    async with house(app) as home:
+        loggers = [logging.getLogger(name) for name in ("chat", "persistconn")]
+        before = {logger: (logger.handlers[:], logger.level) for logger in loggers}
+        example["log_to_stderr"]()
+        loggers[0].setLevel(logging.INFO)
+        try:
+            page = await home.page(path="/chat")
+            page.say("hello")
+            assert await page.heard() == ["hello"]
+        finally:
+            for logger, (handlers, level) in before.items():
+                logger.handlers[:] = handlers
+                logger.setLevel(level)
+    assert f"INFO chat [{page.id} webSockets /chat] a message of 5 characters" in capsys.readouterr().err
