@@ -135,10 +135,10 @@ def interop(session: nox.Session) -> None:
 
 def _need_programs(session: nox.Session) -> None:
     """In a container (root, Debian) we install what is missing; a person's machine is left alone, with a message."""
-    path = f"{os.environ.get('PATH', '')}{os.pathsep}/usr/sbin"  # where Debian puts nginx
-    missing = [program for program in ("chromium", "nginx") if shutil.which(program, path=path) is None]
+    path = f"{os.environ.get('PATH', '')}{os.pathsep}/usr/sbin"  # where Debian puts proxies
+    missing = [program for program in ("chromium", "haproxy", "nginx") if shutil.which(program, path=path) is None]
     if missing and hasattr(os, "geteuid") and os.geteuid() == 0 and shutil.which("apt-get"):
-        quiet = {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}  # RUNLEVEL: install nginx, do not start it
+        quiet = {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}  # RUNLEVEL: install, do not start
         session.run_install("apt-get", "-qq", "update", external=True, env=quiet)
         session.run_install(
             *("apt-get", "-qq", "install", "-y", "--no-install-recommends", *missing), external=True, env=quiet

@@ -8,12 +8,10 @@ that wait at this moment, and one more; an idle connection has none. Plain funct
 
 from __future__ import annotations
 
-import inspect
 import logging
 import types
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextvars import Context, copy_context
-from functools import partial
 from typing import Any, Final, Protocol
 
 import anyio
@@ -22,6 +20,7 @@ import anyio.to_thread
 
 from .connection import Connection, PersistentConnection
 from .errors import ConnectionClosed, PersistconnError, RemoteProtocolError
+from .lifetime import Lifetime, call
 from .outlet import Outlet
 from .protocol.outputs import Alarm, AppEvent, Connected, Disconnected, Gap, Received, Reconnected, Rejoining
 from .protocol.server import ServerEndpoint
@@ -46,33 +45,6 @@ class Stage(Outlet, Protocol):
         """Let leave what has been sent."""
 
 
-class Lifetime:
-    """A connection as its callbacks know it, and the tasks that end with it."""
-
-    __slots__ = ("connection", "on_received", "owner", "raw", "tasks")
-
-    def __init__(self, owner: PersistentConnection, connection: Connection) -> None:
-        self.owner = owner
-        self.connection = connection
-        self.on_received = awaitable(owner.on_received)
-        """Looked up once: asking for it, and what it is, costs more than calling it."""
-        self.raw = owner.raw_text or connection.dialect != "classic"
-        """It gets text as it is."""
-        self.tasks: dict[object, Callable[[], None]] | None = None
-        """How to cancel each."""
-
-    def start(self, tasks: Tasks, function: Callable[..., Awaitable[object]], *args: Any) -> None:
-        """Run a task that ends with the connection."""
-        running = self.tasks = {} if self.tasks is None else self.tasks
-        key = object()
-        running[key] = tasks.spawn(function, *args, ended=lambda: running.pop(key, None) and None)
-
-    def end(self) -> None:
-        """End the tasks of this connection."""
-        for cancel in list((self.tasks or {}).values()):
-            cancel()
-
-
 class _Lead:
     """One task that runs callbacks: the leader, or a follower that was."""
 
@@ -91,19 +63,6 @@ class _Lead:
         """It waits for somebody to wake it."""
         self.waited = False
         """The newest callback has waited for something."""
-
-
-async def call(function: Callable[..., Any], *args: Any) -> Any:
-    """Call a user's function: a plain one in a worker thread. A coroutine it gives back is awaited."""
-    if inspect.iscoroutinefunction(function):
-        return await function(*args)
-    result = await anyio.to_thread.run_sync(function, *args)
-    return await result if inspect.isawaitable(result) else result
-
-
-def awaitable(function: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
-    """The same as `call` with this function, for who calls it often."""
-    return function if inspect.iscoroutinefunction(function) else partial(call, function)
 
 
 class Callbacks:
@@ -351,28 +310,35 @@ class Callbacks:
         except BaseException as error:
             failure = error
         self._complete(event, answer=answer, error=failure)
-        if self._tasks is not None and type(event) is Disconnected:
-            self._lifetimes.pop(event.connection_id).end()
-            self._check_empty()
-        if failure is not None:
-            self._failed(event, failure)
+        try:
+            if failure is not None:
+                self._failed(event, failure)
+        finally:
+            if self._tasks is not None and type(event) is Disconnected:
+                self._lifetimes.pop(event.connection_id).end()
+                self._check_empty()
 
     def _failed(self, event: AppEvent, error: BaseException) -> None:
         """The event is over; its task may be, too."""
         if ends_this_task(error):
             raise error
+        id = event.connection_id
+        lifetime = self._lifetimes.get(id)
+        extra = {"connection_id": id} if lifetime is None else lifetime.connection.log_extra
         if isinstance(error, RemoteProtocolError):
-            _logger.warning("a message of connection %s was refused: %.300r", event.connection_id, str(error))
+            _logger.warning("a message of connection %s was refused: %.300r", id, str(error), extra=extra)
         else:
-            _logger.error("%s of connection %s failed", type(event).__name__, event.connection_id, exc_info=error)
+            _logger.error("%s of connection %s failed", type(event).__name__, id, exc_info=error, extra=extra)
 
     async def _run(self, event: AppEvent) -> Sequence[str] | None:
         lifetime = self._lifetimes.get(event.connection_id)
         if lifetime is None:
             assert isinstance(event, Connected | Rejoining | Reconnected)
-            connection = Connection(event.connection_id, event.request, self._stage)
+            connection = Connection(event.connection_id, event.request, self._stage, event.route)
             lifetime = self._lifetimes[event.connection_id] = Lifetime(self._routes[event.route], connection)
         connection, owner = lifetime.connection, lifetime.owner
+        if _logger.isEnabledFor(logging.DEBUG) and not isinstance(event, Alarm):
+            _logger.debug("connection %s: %s", connection.id, _told(event), extra=connection.log_extra)
         match event:
             case Connected():
                 await call(owner.on_connected, connection)
@@ -384,7 +350,10 @@ class Callbacks:
                 await call(owner.on_reconnected, connection)
             case Gap():
                 connection.recovered, connection.missed = False, event.missed
-                _logger.warning("connection %s is slow and missed %s messages", connection.id, event.missed)
+                extra = connection.log_extra
+                _logger.warning(
+                    "connection %s is slow and missed %s messages", connection.id, event.missed, extra=extra
+                )
                 await call(owner.on_gap, connection)
             case Alarm():
                 await call(owner.on_alarm, connection)
@@ -393,3 +362,14 @@ class Callbacks:
                 self._desert(lifetime)
                 await call(owner.on_disconnected, connection, event.reason)
         return None
+
+
+def _told(event: AppEvent) -> str:
+    """For the log."""
+    match event:
+        case Reconnected():
+            return "reconnected" if event.recovered else f"reconnected, {event.missed} messages lost"
+        case Disconnected():
+            return f"disconnected ({event.reason})"
+        case _:
+            return type(event).__name__.lower()

@@ -102,11 +102,12 @@ class Connection:
 
     # fmt: off
     __slots__ = (
-        "__weakref__", "_items", "_message", "_outlet", "ended", "id", "missed", "recovered", "request", "text",
+        "__weakref__", "_items", "_message", "_outlet", "_route",
+        "ended", "id", "missed", "recovered", "request", "text",
     )
     # fmt: on
 
-    def __init__(self, id: str, request: Request, outlet: Outlet) -> None:
+    def __init__(self, id: str, request: Request, outlet: Outlet, route: str = "") -> None:
         self.id = id
         """Names it everywhere. Not secret: knowing it allows nothing."""
         self.request = request
@@ -120,6 +121,7 @@ class Connection:
         self.ended = False
         """It is over: what is sent to it raises ConnectionClosed."""
         self._outlet = outlet
+        self._route = route
         self._items: dict[Any, Any] | None = None
         self._message: Received | None = None
         """What `on_received` is dealing with, until its reply is taken."""
@@ -197,6 +199,14 @@ class Connection:
         if message is None:
             raise PersistconnError("there is no reply to take: call take_reply() once, within on_received")
         return Reply(self._outlet, message)
+
+    @property
+    def log_extra(self) -> dict[str, str]:
+        """For the log, as `extra=`: `connection_id`, `transport` and `route`, which is the path it is mounted at.
+
+        `logger.info("a move", extra=connection.log_extra)`; what persistconn logs about a connection has them, too.
+        """
+        return {"connection_id": self.id, "transport": self.transport, "route": self._route}
 
     def count_reaction(self, limit: str) -> None:
         """Count in `App.statistics().reactions` that this client met a limit, by the name of its setting."""

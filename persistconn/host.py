@@ -26,7 +26,7 @@ from .protocol.outputs import Abandon, Deserted, Drained, Resume, Transmit, Wait
 from .protocol.server import ServerEndpoint
 from .sending import Sending
 from .settings import Settings
-from .tasks import Parking, open_tasks
+from .tasks import Parking, Tasks, open_tasks
 from .wire.http import Piece, Request
 
 __all__ = ["Host", "Link"]
@@ -76,7 +76,8 @@ class Host(Sending):
         self._admit_nowait = admit_nowait
         self._pages = pages
         self._pumping = False
-        self._draining = False
+        self._ends = self._drains = False
+        self._tasks: Tasks | None = None
         self._wake_at: float | None = None
         self._alarm = anyio.Event()
         self._spreading: Parking | None = None
@@ -87,6 +88,7 @@ class Host(Sending):
         """Own the tasks: callbacks of connections and the timekeeper."""
         self.thread = threading.get_ident()
         async with open_tasks() as tasks:
+            self._tasks = tasks
             self._callbacks.open(tasks)
             tasks.spawn(self._keep_time)
             self._spreading = tasks.parking()
@@ -94,7 +96,7 @@ class Host(Sending):
             try:
                 yield
             finally:
-                self.thread = self._spreading = None
+                self.thread = self._spreading = self._tasks = None
                 self._callbacks.close()
                 for waiter in [one for waiters in self._waiters.values() for one in waiters]:
                     waiter.set()
@@ -143,16 +145,30 @@ class Host(Sending):
         self.endpoint.sent((exchange,), self.clock())
         self.pump()
 
+    def announce(self) -> None:
+        """Health says from now on that the end is near."""
+        self._ends = True
+
     def drain(self) -> None:
         """Shut down: clients are told to come back, `on_disconnected(shutdown)` runs."""
-        self._draining = True
+        self._ends = self._drains = True
         self.endpoint.drain(self.clock())
         self.pump()
 
     async def drained(self) -> None:
         """Wait until every callback of `drain` has run."""
-        if self._draining:
+        if self._drains:
             await self._callbacks.ended()
+
+    @property
+    def draining(self) -> bool:
+        """It is going to end."""
+        return self._ends
+
+    @property
+    def tasks(self) -> int:
+        """How many run."""
+        return 0 if self._tasks is None else self._tasks.count
 
     # The pump -----------------------------------------------------------------------------------
 
@@ -219,7 +235,7 @@ class Host(Sending):
                 if exchange.context.transmit(exchange, pieces) and not exchange.ended:
                     done.append(exchange)
             except Exception:  # a fault of a driver costs one exchange, not the clock or the rest of a broadcast
-                _logger.exception("writing to %r failed", exchange)
+                _logger.exception("writing to %r failed", exchange, extra=exchange.log_extra)
                 self.endpoint.lost(exchange, self.clock())
 
     async def _spread(self, parking: Parking) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Mapping
 from hashlib import sha256
@@ -9,7 +10,7 @@ from typing import TypeAlias
 
 from .wire.http import Chunk, End, Head, Piece, Request
 
-__all__ = ["Body", "Page", "page_for"]
+__all__ = ["Body", "HealthPage", "Page", "page_for"]
 
 _logger = logging.getLogger("persistconn.app")
 
@@ -51,6 +52,25 @@ class Page:
             kept = tuple(pair for pair in self._headers if pair[0] != b"Content-Type")
             return (Head(304, (*kept, (b"ETag", tag.encode()))), End())
         return whole
+
+
+class HealthPage(Page):
+    """What `health` says, as JSON: 200 while it runs, else 503."""
+
+    __slots__ = ("_health",)
+
+    def __init__(self, health: Callable[[], Mapping[str, object]]) -> None:
+        super().__init__(b"", "application/json", {"Cache-Control": "no-store"})
+        self._health = health
+
+    def answer(self, request: Request) -> tuple[Piece, ...]:
+        """As it is now."""
+        health = self._health()
+        return (
+            Head(200 if health["status"] == "running" else 503, self._headers),
+            Chunk(json.dumps(health).encode()),
+            End(),
+        )
 
 
 def page_for(request: Request, pages: Mapping[str, Page]) -> Page | None:

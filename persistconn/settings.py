@@ -124,6 +124,9 @@ class Settings:
     """An HTTP connection without a request is closed after this."""
     close_timeout: float = 2.0
     """How long we wait for the peer's half of a close before the socket goes."""
+    drain_notice: float = 0.0
+    """How long `health()` says `draining`, while everything goes on, before shutting down begins: time for a load
+    balancer to send newcomers elsewhere."""
     drain_timeout: float = 8.0
     """How long shutting down may take before what is left is cut."""
     max_sockets: int = 0
@@ -236,7 +239,14 @@ _POSITIVE = (
     "close_timeout",
     "drain_timeout",
 )
-_NOT_NEGATIVE = ("disconnect_threshold", "long_poll_delay", "max_call_rate", "max_sockets", "tcp_user_timeout")
+_NOT_NEGATIVE = (
+    "disconnect_threshold",
+    "drain_notice",
+    "long_poll_delay",
+    "max_call_rate",
+    "max_sockets",
+    "tcp_user_timeout",
+)
 
 
 @cache

@@ -62,6 +62,11 @@ class Tasks(Protocol):
         """A new place to wait."""
         ...
 
+    @property
+    def count(self) -> int:
+        """How many run."""
+        ...
+
 
 def _runs_trio() -> bool:
     """Whether this task runs on trio; nobody who does not use trio has to have it."""
@@ -148,6 +153,10 @@ class _AsyncioTasks:
             task.cancel()
 
         return cancel
+
+    @property
+    def count(self) -> int:
+        return len(self._running)
 
     def parking(self) -> Parking:
         return _AsyncioParking(self._loop, partial(self._asyncio.current_task, self._loop))
@@ -264,6 +273,7 @@ class _AsyncioParking:
 class _TrioTasks:
     def __init__(self, group: anyio.abc.TaskGroup) -> None:
         self._group = group
+        self.count = 0
 
     def spawn(
         self, function: Callable[..., Awaitable[object]], *args: Any, ended: Callable[[], None] | None = None
@@ -275,9 +285,11 @@ class _TrioTasks:
                 with scope:
                     await _logged(function, args)
             finally:
+                self.count -= 1
                 if ended is not None:
                     ended()
 
+        self.count += 1
         self._group.start_soon(run)
         return scope.cancel
 

@@ -25,9 +25,12 @@ LAYERS = (
     ("wire",),
     ("bus",),
     ("protocol",),
-    ("connection", "host", "app", "callbacks", "from_thread", "groups", "outlet", "page", "sending", "tasks"),
+    (
+        *("connection", "host", "app"),
+        *("callbacks", "from_thread", "groups", "lifetime", "outlet", "page", "sending", "statistics", "tasks"),
+    ),
     ("drivers",),
-    ("client", "sync", "publisher"),
+    ("client", "sync", "publisher", "metrics"),
     ("hubs",),
     ("cli", "__main__"),
     ("testing",),  # imported by nobody

@@ -363,10 +363,10 @@ class Topics:
             del self._topics[topic.name]  # not a newer topic of this name, which somebody may read
 
     def statistics(self) -> TopicStatistics:
-        """What is kept and what was dropped, since the start."""
+        """What is kept and what was dropped, since the start. Other threads may ask, too."""
         return TopicStatistics(
             topics=len(self._topics),
-            posts=sum(len(topic.ring) for topic in self._topics.values()),
+            posts=sum([len(topic.ring) for topic in list(self._topics.values())]),
             bytes=self.bytes,
             published=self.head - self._unpublished,
             dropped_ring_messages=self._dropped["ring_messages"],

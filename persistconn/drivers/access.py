@@ -6,6 +6,7 @@ import logging
 from typing import Final
 from urllib.parse import parse_qsl, quote
 
+from ..protocol.exchange import Exchange
 from ..wire.http import Request
 
 __all__ = ["AccessLog", "loggable"]
@@ -46,8 +47,20 @@ class AccessLog:
         """Whether a line would go anywhere; ask before making one."""
         return self.enabled and self._logger.isEnabledFor(logging.INFO)
 
-    def exchange(self, request: Request, status: int | None, sent: int, duration: float, *, cut: bool) -> None:
-        """One exchange is over; `status` is None when no answer ever left, `cut` when it did not end by itself."""
+    def exchange(
+        self,
+        request: Request,
+        status: int | None,
+        sent: int,
+        duration: float,
+        *,
+        cut: bool,
+        exchange: Exchange | None = None,
+    ) -> None:
+        """One exchange is over; `status` is None when no answer ever left, `cut` when it did not end by itself.
+
+        `exchange` says which connection it belonged to, if to any.
+        """
         if self.enabled and self._logger.isEnabledFor(logging.INFO):
             self._logger.info(
                 '%s "%s %s" %s %d %.3f%s',
@@ -58,6 +71,7 @@ class AccessLog:
                 sent,
                 duration,
                 " cut" if cut else "",
+                extra=None if exchange is None else exchange.log_extra,
             )
 
     def refused(self, client: tuple[str, int] | None, why: str) -> None:

@@ -160,11 +160,11 @@ class Channel(Lifetime):
 
     def _over(self, *, cut: bool = False) -> None:
         """The exchange has ended: write its line in the access log."""
-        self._exchange = self._simple = None
+        exchange, self._exchange, self._simple = self._exchange, None, None
         request, self._request = self._request, None
         if request is not None:
             duration = self._state.clock() - self._began
-            self._state.log.exchange(request, self._status, self._sent, duration, cut=cut)
+            self._state.log.exchange(request, self._status, self._sent, duration, cut=cut, exchange=exchange)
 
     # In -------------------------------------------------------------------------------------
 

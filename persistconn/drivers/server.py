@@ -140,7 +140,12 @@ class Server:
 
     async def _drain(self) -> None:
         state = self.state
-        timeout = state.settings.drain_timeout
+        timeout, notice = state.settings.drain_timeout, state.settings.drain_notice
+        state.host.announce()
+        if notice:
+            logger.info("shutting down in %g s", notice)
+            with self._patience:
+                await anyio.sleep(notice)
         logger.info("shutting down; clients have %g s", timeout)
         self._accepting.cancel()
         await self._accepting_ended.wait()  # nobody may wait on a socket that is closed

@@ -59,6 +59,9 @@ class Gateway(Protocol):
         """The same at the end of a callback of the event loop: code of the user may run in here, too."""
         ...
 
+    def announce(self) -> None:
+        """Health says from now on that the end is near."""
+
     def drain(self) -> None:
         """Tell every client to come back later, and take no new ones."""
 

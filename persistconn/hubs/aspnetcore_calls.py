@@ -51,6 +51,7 @@ class AspNetCoreCalls:
         """A call without streams, in the place that it has."""
         try:
             hub, connection, protocol = talk.hub, talk.connection, talk.session.protocol
+            hub.calls += 1
             method = hub.plain.get((call.target, len(call.arguments))) if self._backstage.is_plain else None
             if method is None:
                 answer = await self._answer(talk, call, (), place.give_back)
@@ -83,6 +84,7 @@ class AspNetCoreCalls:
     ) -> None:
         if talk.connection.ended:
             return
+        talk.hub.calls += 1
         with talk.cancellable():
             try:
                 answer = None if call.id is None else talk.session.protocol.completion(call.id)  # if it is cancelled
@@ -110,6 +112,7 @@ class AspNetCoreCalls:
 
     async def _went_wrong(self, talk: Conversation, call: Invocation, error: BaseException) -> bytes | None:
         """The completion of a call that failed, if the caller wants one; what cancels this task goes on."""
+        talk.hub.failed += 1
         if isinstance(error, Exception):
             return self._failed(talk, call, error)
         scope = talk.streams.get(call.id or "")  # cancelled: by us, or something that the method awaited
@@ -178,7 +181,7 @@ class AspNetCoreCalls:
         except Exception as error:
             if not has_begun or talk.connection.ended:
                 raise
-            self._log(call, error)
+            self._log(talk, call, error)
             raise _Refused(failures.stream_failed(self._cause(error))) from None
         finally:
             close = getattr(items, "aclose", None)
@@ -199,13 +202,14 @@ class AspNetCoreCalls:
                 text = failures.method_failed(call.target, self._cause(error))
         if talk.connection.ended and isinstance(error, ConnectionClosed):
             return None  # which is what it has been told
-        self._log(call, error)
+        self._log(talk, call, error)
         if call.id is None:
             return None
         try:
             return talk.session.protocol.completion(call.id, error=text)
         except TypeError:  # half a character
-            _logger.exception("the answer to a call of %s has no form", shown(call.target))
+            extra = talk.connection.log_extra
+            _logger.exception("the answer to a call of %s has no form", shown(call.target), extra=extra)
             return talk.session.protocol.completion(call.id, error=failures.method_failed(call.target))
 
     def _cause(self, error: BaseException) -> str:
@@ -215,11 +219,12 @@ class AspNetCoreCalls:
     def _data_error(self, text: str) -> str:
         return failures.cause_of(text, "InvalidDataException", detailed=self._backstage.settings.detailed_errors)
 
-    def _log(self, call: Invocation, error: BaseException) -> None:
+    def _log(self, talk: Conversation, call: Invocation, error: BaseException) -> None:
+        extra = talk.connection.log_extra
         if isinstance(error, _Refused | NotAuthorized | BindingError):
-            _logger.warning("a call of %s was refused: %s", shown(call.target), shown(str(error)))
+            _logger.warning("a call of %s was refused: %s", shown(call.target), shown(str(error)), extra=extra)
         elif not isinstance(error, HubError):
-            _logger.error("a call of %s failed", shown(call.target), exc_info=error)
+            _logger.error("a call of %s failed", shown(call.target), exc_info=error, extra=extra)
 
     # Results of clients -------------------------------------------------------------------------
 

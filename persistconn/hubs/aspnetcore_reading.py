@@ -216,7 +216,10 @@ class AspNetCoreReading:
                 return
             deliberate = isinstance(error, HubError)
             if not deliberate:
-                _logger.error("on_connected of %s, connection %s, failed", talk.hub.name, connection.id, exc_info=error)
+                id, extra = connection.id, connection.log_extra
+                _logger.error(
+                    "on_connected of %s, connection %s, failed", talk.hub.name, id, exc_info=error, extra=extra
+                )
             detailed = self._backstage.settings.detailed_errors
             cause = failures.cause_of(error, deliberate=deliberate, detailed=detailed)
             talk.outputs.clear()
@@ -227,7 +230,9 @@ class AspNetCoreReading:
     async def _finish(self, talk: Conversation, finish: Finish) -> None:
         talk.reason = finish.reason
         if finish.error is not None:
-            _logger.warning("connection %s ends: %s", talk.connection.id, shown(finish.error))
+            connection = talk.connection
+            extra = connection.log_extra
+            _logger.warning("connection %s ends: %s", connection.id, shown(finish.error), extra=extra)
         await talk.connection.close()
 
 

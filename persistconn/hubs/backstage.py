@@ -117,8 +117,8 @@ class Backstage:
         try:
             instance = self._make(hub.hub)
         except Exception:
-            id = scene.connection.id
-            _logger.exception("a %s could not be made for %s of connection %s", hub.name, moment, id)
+            id, extra = scene.connection.id, scene.connection.log_extra
+            _logger.exception("a %s could not be made for %s of connection %s", hub.name, moment, id, extra=extra)
             return ()
         instance._scene = scene
         return await _run(getattr(hub.hub, moment), instance, *args)

@@ -66,18 +66,22 @@ class ClassicCalls:
         try:
             self._backstage.check(call.arguments, connection, member)
             hub = self._backstage.table.find(call.hub)
-            scene = CallScene(self._backstage.stages[hub], connection, self._read_state(call, connection))
+            state = self._read_state(call, connection)
+            hub.calls += 1
+            scene = CallScene(self._backstage.stages[hub], connection, state)
             result = await self._run(call, hub, scene)
             answer = write_outcome(Outcome(call.id or "", result, scene.changes()))
         except RemoteProtocolError as error:
             if reply.has_body:
+                if scene is not None:
+                    scene.stage.hub.failed += 1
                 raise
-            answer = self._failed(call, scene, error)
+            answer = self._failed(connection, call, scene, error)
         except Exception as error:
-            answer = self._failed(call, scene, error)
+            answer = self._failed(connection, call, scene, error)
         except BaseException as error:  # cancelled: by us, or something that the method awaited
             if not connection.ended:
-                await reply.send(Payload.of_json(self._failed(call, scene, error)))
+                await reply.send(Payload.of_json(self._failed(connection, call, scene, error)))
             raise
         if call.id is not None:
             await reply.send(Payload.of_json(answer))
@@ -115,20 +119,24 @@ class ClassicCalls:
             payload = Payload.of_json(write_progress(ProgressReport(call.id, value)))
             await self._owner.send(scene.connection.id, payload)
 
-    def _failed(self, call: Call, scene: CallScene | None, error: BaseException) -> bytes:
+    def _failed(self, connection: Connection, call: Call, scene: CallScene | None, error: BaseException) -> bytes:
         what = f"{call.hub}.{call.method}"
+        if scene is not None:
+            scene.stage.hub.failed += 1
         generic = f"There was an error invoking Hub method '{what}'."
         if isinstance(error, HubError):
             failure = Failure(str(error) or type(error).__name__, True, error.data)
         else:
+            extra = connection.log_extra
             if isinstance(error, MethodNotFound | BindingError | NotAuthorized | RemoteProtocolError):
-                _logger.warning("a call of %s was refused: %s", shown(what), shown(str(error)))
+                _logger.warning("a call of %s was refused: %s", shown(what), shown(str(error)), extra=extra)
             else:
-                _logger.error("a call of %s failed", shown(what), exc_info=error)
+                _logger.error("a call of %s failed", shown(what), exc_info=error, extra=extra)
             meant_for_peers = isinstance(error, RemoteProtocolError) or self._backstage.settings.detailed_errors
             failure = Failure((meant_for_peers and str(error)) or generic)
         try:
             return write_outcome(Outcome(call.id or "", None, None if scene is None else scene.changes(), failure))
         except Exception:  # its text, its data or the state has no JSON form
-            _logger.exception("the answer to a call of %s has no JSON form", shown(what))
+            extra = connection.log_extra
+            _logger.exception("the answer to a call of %s has no JSON form", shown(what), extra=extra)
             return write_outcome(Outcome(call.id or "", None, None, Failure(generic, failure.deliberate)))

@@ -62,10 +62,16 @@ class DescribedMethod:
 class DescribedHub:
     """A hub class, ready to be called."""
 
-    __slots__ = ("calls_rules", "connect_rules", "hub", "methods", "name", "overrides", "plain", "script_name")
+    # fmt: off
+    __slots__ = (
+        "calls", "calls_rules", "connect_rules", "failed", "hub", "methods", "name", "overrides", "plain", "script_name"
+    )
+    # fmt: on
 
     def __init__(self, hub: type[Hub[Any]]) -> None:
         self.hub = hub
+        self.calls = self.failed = 0
+        """How many there were since it was mounted, and how many of them failed."""
         given = name_given_to(hub)
         self.name = hub.__name__ if given is None else given
         self.script_name = camel_case(hub.__name__) if given is None else given

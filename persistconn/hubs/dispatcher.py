@@ -199,7 +199,8 @@ class Dispatcher(PersistentConnection):
             try:
                 await self._tell(hub, connection, "on_disconnected", reason)
             except Exception:
-                _logger.exception("on_disconnected of %s, connection %s, failed", hub.name, connection.id)
+                id, extra = connection.id, connection.log_extra
+                _logger.exception("on_disconnected of %s, connection %s, failed", hub.name, id, extra=extra)
 
     async def on_rejoining_groups(self, connection: Connection, groups: Sequence[str]) -> Sequence[str]:
         """Every hub decides about its own groups; those of hubs that the client does not name are dropped."""

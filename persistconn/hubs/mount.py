@@ -38,6 +38,10 @@ class MountedHubs:
         """It is mounted here."""
         return self._dispatcher.table.of(hub) is not None
 
+    def calls(self) -> dict[str, tuple[int, int]]:
+        """How many calls each hub has had, and how many failed."""
+        return {hub.name: (hub.calls, hub.failed) for hub in self._dispatcher.table.hubs.values()}
+
     def clients(self, hub: type[Hub[PageT]]) -> HubClients[PageT]:
         """See `App.clients`."""
         return HubClients(self._dispatcher.stage(self._described(hub)))

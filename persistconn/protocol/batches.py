@@ -11,13 +11,13 @@ from ..bus.topics import Batch
 from ..settings import Settings
 from ..wire.classic import format_cursor
 from ..wire.classic_answers import envelope, plain_envelope
-from ..wire.http import Piece
+from ..wire.http import Chunk, Message, Piece
 from ..wire.tokens import Tokens
 from ..wire.transports import Framing
 from .replay import Replay
 from .session import Due, Session
 
-__all__ = ["Batches", "units", "within_reach"]
+__all__ = ["Batches", "size_of", "units", "within_reach"]
 
 _UNIT: Final = 262_144
 """Frames are joined up to so many bytes: pysignalr takes no WebSocket message over 1 MiB (hub protocol §13, 45)."""
@@ -106,3 +106,24 @@ class Batches:
             session.groups_version,
             self._wall + now + self._settings.groups_lifetime,
         )
+
+
+def within_reach(batch: Batch, replay: Replay, session: Session) -> Batch:
+    """What may be handed out of a batch before its reader has acknowledged something; its frames are numbered here."""
+    position = session.position
+    for count, post in enumerate(batch.posts):
+        if post.payload.numbered:
+            if replay.must_wait:
+                return Batch(batch.posts[:count], position, 0)
+            replay.track(post.payload.form(session.format.name))
+        position = post.position
+    return batch
+
+
+def size_of(pieces: Sequence[Piece]) -> int:
+    """Bytes that they carry for the client."""
+    size = 0
+    for piece in pieces:
+        if isinstance(piece, Chunk | Message):
+            size += len(piece.data)
+    return size

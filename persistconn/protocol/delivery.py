@@ -22,7 +22,7 @@ from ..wire.classic_answers import plain_envelope
 from ..wire.http import End, Head, Message, Piece, RawHeaders
 from ..wire.tokens import Tokens
 from ..wire.transports import Framing
-from .batches import Batches, units, within_reach
+from .batches import Batches, size_of, units, within_reach
 from .exchange import Exchange
 from .outputs import AppEvent, Output, Transmit
 from .session import Due, Session
@@ -128,7 +128,10 @@ class Delivery:
             last += self._batches.own(session, exchange.framing, posts, self.now)
         if session.replies:
             last += session.replies
+            session.tally.messages_out += len(session.replies)
             session.replies = None
+        session.tally.messages_out += len(posts)
+        session.tally.bytes_out += size_of(last)
         self._finish(session, last, code)
 
     def rest(self, session: Session) -> bytes:
@@ -260,6 +263,11 @@ class Delivery:
                 pieces = (framing.frame(form),)
             else:
                 pieces = tuple(units(framing, [post.payload for post in posts]))
+            tally = session.tally
+            tally.messages_out += len(posts)
+            sized: tuple[Any, ...] = pieces
+            for piece in sized:
+                tally.bytes_out += len(piece.data)
             if not framing.streaming:
                 self._answered(session, exchange, released)
                 pieces = (framing.head, *framing.opening, *pieces, _END)
@@ -347,6 +355,10 @@ class Delivery:
                 pieces = (piece,)
             else:
                 pieces = tuple(units(framing, [post.payload for post in posts]))
+            first = exchanges[0].session  # all of them are on the same transport
+            assert first is not None
+            first.tally.messages_out += len(exchanges) * len(posts)
+            first.tally.bytes_out += len(exchanges) * size_of(pieces)
             whole = pieces if framing.streaming else (framing.head, *framing.opening, *pieces, _END)
             self.outputs.append(Transmit(exchanges, whole))
 
@@ -378,7 +390,11 @@ class Delivery:
                 exchange.unrepeated = False
         if session.replies and batch.position >= session.replies_position:
             pieces += session.replies
+            session.tally.messages_out += len(session.replies)
             session.replies = None
+        if pieces:
+            session.tally.messages_out += len(batch.posts)
+            session.tally.bytes_out += size_of(pieces)
         if pieces and not framing.streaming and session.exchange is exchange:
             pieces = [*self.head_of(exchange), *pieces, _END]
             self._answered(session, exchange, after.released)

@@ -83,6 +83,14 @@ class Exchange:
         """The connection it belongs to, once it is known."""
         return self.session.id if self.session is not None else None
 
+    @property
+    def log_extra(self) -> dict[str, str]:
+        """What a log record about it has as `extra=`: `connection_id`, `transport` and `route`, empty where unknown."""
+        session = self.session
+        if session is None:
+            return {"connection_id": "", "transport": "", "route": ""}
+        return {"connection_id": session.id, "transport": session.tally.transport, "route": session.route}
+
     def __repr__(self) -> str:
         state = "ended" if self.ended else "in flight" if self.in_flight else "open"
         return f"<Exchange {self.request.method} {self.request.path} {state}>"

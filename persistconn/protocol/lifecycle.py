@@ -19,6 +19,7 @@ from .heartbeat import Heartbeat
 from .last_words import LastWords
 from .outputs import Abandon, Alarm, Deserted, Disconnected, DisconnectReason, Drained, Gap, Received
 from .session import TIMERS, App, AppInput, Due, Link, LinkInput, Session
+from .statistics import Ended, EndpointStatistics, OnEnded, Tally
 from .telling import Telling
 from .timers import Timers
 
@@ -51,6 +52,12 @@ class Lifecycle(Telling):
         """The timer for what the rings hold is armed."""
         self.timers: Timers[Session | None] = Timers()
         self.ends: Counter[str] = Counter()
+        self.on_ended: OnEnded | None = None
+        """Told of each connection that ends and had a transport; it must not raise."""
+        self._attached = 0
+        self._tallies: dict[tuple[str, str], Tally] = {}
+        self._without = {dialect: Tally(dialect, "") for dialect in ("classic", "aspnetcore")}
+        """For those that had no transport yet."""
         self._topics = topics
         self._heartbeat = Heartbeat(settings, topics, delivery, self.timers)
 
@@ -60,7 +67,7 @@ class Lifecycle(Telling):
         self, id: str, route: str, request: Request, user: str, traits: Traits, topics: Sequence[str] = ()
     ) -> Session:
         """A session that reads all there is on its route and on `topics` from now on; nobody is on its line yet."""
-        session = Session(id, self._topics.head, route, request, user, traits)
+        session = Session(id, self._topics.head, route, request, user, traits, self._without[traits.dialect])
         self._topics.subscribe(session, everyone(route))
         for name in topics:
             self._topics.subscribe(session, named(route, name))
@@ -73,7 +80,10 @@ class Lifecycle(Telling):
     def attach(self, session: Session, exchange: Exchange, framing: Framing, extra: RawHeaders) -> None:
         """Let `exchange` carry the session, which has no other."""
         self._leave_state(session)
+        self._attached += session.link is not Link.ATTACHED
         session.turn(LinkInput.ATTACH)
+        if session.tally.transport != framing.name:
+            self._count_on(session, framing.name)
         self._delivery.attach(session, exchange, framing, extra)
         session.streams = framing.streaming
         exchange.paused = framing.duplex and self.is_full(session)
@@ -84,6 +94,37 @@ class Lifecycle(Telling):
                 self.timers.arm(session, "poll", now + self._settings.poll_timeout)
         elif not framing.streaming or self._settings.keep_alive is None:
             self.timers.arm(session, "poll", now + self._settings.connection_timeout)
+
+    def _count_on(self, session: Session, transport: str) -> None:
+        """From now on it counts as one of this transport."""
+        key = session.traits.dialect, transport
+        tally = self._tallies.get(key) or self._tallies.setdefault(key, Tally(*key))
+        if session.began is None:
+            session.began = self._delivery.now
+            tally.started += 1
+        else:
+            session.tally.active -= 1
+        tally.active += 1
+        session.tally = tally
+
+    def _count_end(self, session: Session, began: float, reason: DisconnectReason) -> None:
+        tally = session.tally
+        tally.active -= 1
+        tally.ended[reason.value] += 1
+        if self.on_ended is not None:
+            duration = self._delivery.now - began
+            self.on_ended(Ended(session.id, session.route, tally.dialect, tally.transport, reason, duration))
+
+    def statistics(self) -> EndpointStatistics:
+        """How many connections there are, how they ended, which limits were met, what the rings hold."""
+        return EndpointStatistics(
+            connections=len(self.sessions),
+            attached=self._attached,
+            ended=dict(self.ends),
+            reactions=dict(self.reactions),
+            rings=self._topics.statistics(),
+            transports=tuple([tally.statistics() for tally in list(self._tallies.values())]),
+        )
 
     def expect_expiry(self, session: Session, seconds: float | None) -> None:
         """The newest credentials of a connection are good for so long; None: for ever."""
@@ -96,6 +137,7 @@ class Lifecycle(Telling):
         """Nobody is on the line any more."""
         self._leave_state(session)
         session.turn(LinkInput.RELEASE)
+        self._attached -= 1
         self._arm_absence(session)
 
     def release(self, session: Session) -> None:
@@ -177,7 +219,10 @@ class Lifecycle(Telling):
     def _gone(self, session: Session, how: LinkInput, reason: DisconnectReason) -> None:
         self._leave_state(session)
         self.timers.disarm(session, "groups", "alarm", "expiry")
+        self._attached -= session.link is Link.ATTACHED
         session.turn(how)
+        if session.began is not None:
+            self._count_end(session, session.began, reason)
         session.reason = reason
         if session.awaited:
             session.awaited = False

@@ -21,7 +21,7 @@ from .lifecycle import TWO_CALLERS, Lifecycle
 from .outputs import AppEvent, Connected, DisconnectReason, Output, Received, Reconnected, Rejoining, Wait
 from .reception import Reception, Route
 from .session import Link, Session
-from .statistics import EndpointStatistics
+from .statistics import EndpointStatistics, OnEnded
 from .terms import Terms
 
 __all__ = ["ServerEndpoint"]
@@ -47,7 +47,8 @@ class ServerEndpoint:
        embedder broke a rule, and nothing has changed.
 
     `secret_keys`: the first signs tokens, all verify them. `entropy(n)` gives n unpredictable bytes. `wall`
-    is the time since the epoch, in seconds, at `now` = 0: only the expiry of tokens looks at it.
+    is the time since the epoch, in seconds, at `now` = 0: only the expiry of tokens looks at it. `on_ended` is told of
+    each connection that had a transport and has ended, and must not raise.
 
     >>> from persistconn.protocol import Route, ServerEndpoint, Transmit, Wait
     >>> from persistconn import Request
@@ -66,6 +67,7 @@ class ServerEndpoint:
         entropy: Callable[[int], bytes],
         wall: float = 0.0,
         allowed_origins: Sequence[str] = (),
+        on_ended: OnEnded | None = None,
     ) -> None:
         self.settings = settings or Settings()
         routes = list(routes)
@@ -86,6 +88,7 @@ class ServerEndpoint:
         self.outputs: deque[Output] = self._delivery.outputs
         """What `poll` will say next; more may follow when this is empty, and after `sent`."""
         self._lifecycle = Lifecycle(self.settings, self._topics, self._delivery)
+        self._lifecycle.on_ended = on_ended
         self._sessions = self._lifecycle.sessions
         self._reception = Reception(
             routes,
@@ -378,16 +381,14 @@ class ServerEndpoint:
         """The connection has not ended."""
         return self._alive(connection_id) is not None
 
+    @property
+    def connections(self) -> int:
+        """How many there are, whatever their state."""
+        return len(self._sessions)
+
     def statistics(self) -> EndpointStatistics:
         """How many connections there are, how they ended, which limits were met, what the rings hold."""
-        sessions = self._lifecycle.sessions.values()
-        return EndpointStatistics(
-            connections=len(sessions),
-            attached=sum(session.link is Link.ATTACHED for session in sessions),
-            ended=dict(self._lifecycle.ends),
-            reactions=dict(self._lifecycle.reactions),
-            rings=self._topics.statistics(),
-        )
+        return self._lifecycle.statistics()
 
     def _alive(self, connection_id: str) -> Session | None:
         session = self._lifecycle.sessions.get(connection_id)

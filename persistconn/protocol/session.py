@@ -20,6 +20,7 @@ from .replay import Replay
 
 if TYPE_CHECKING:
     from .exchange import Exchange
+    from .statistics import Tally
 
 __all__ = ["APP", "JOINT", "LINK", "TIMERS", "App", "AppInput", "Due", "Link", "LinkInput", "Session"]
 
@@ -135,6 +136,7 @@ class Session(Reader):
         "ahead_bytes",
         "app",
         "awaited",
+        "began",
         "due",
         "event",
         "exchange",
@@ -160,6 +162,7 @@ class Session(Reader):
         "starts",
         "stateful",
         "streams",
+        "tally",
         "told",
         "traits",
         "transport",
@@ -167,7 +170,9 @@ class Session(Reader):
         "user",
     )
 
-    def __init__(self, id: str, position: int, route: str, request: Request, user: str, traits: Traits) -> None:
+    def __init__(
+        self, id: str, position: int, route: str, request: Request, user: str, traits: Traits, tally: Tally
+    ) -> None:
         super().__init__(id, position)
         self.route = route
         self.request = request
@@ -176,6 +181,9 @@ class Session(Reader):
         self.streams = request.query.get("transport", "").lower() != "longpolling"
         """Its newest transport takes many envelopes per exchange."""
         self.traits = traits
+        self.tally = tally
+        """Where it is counted: for its dialect and its newest transport."""
+        self.began: float | None = None  # when its first transport came
         self.link = Link.IDLE
         self.app = App.UNBORN
         self.origin = position
@@ -186,20 +194,17 @@ class Session(Reader):
         self.due: int = Due.NOTHING
         self.replies: list[Message] | None = None
         """Messages that travel outside envelopes."""
-        self.replies_bytes = 0
-        self.replies_position = 0
+        self.replies_bytes = self.replies_position = 0
         """What was posted up to here leaves before them."""
         self.farewell = ""
         """The text of a FAREWELL."""
         self.own: Topic | None = None
         """The topic only it reads, once something was sent to it."""
-        self.ahead = 0
+        self.ahead = self.ahead_bytes = 0
         """At most so many posts of its own topic has it not been handed: a bound, counted anew when it is high."""
-        self.ahead_bytes = 0
         self.awaited = False
         """A sender waits until it has caught up."""
-        self.groups_version = 0
-        self.groups_position = 0
+        self.groups_version = self.groups_position = 0
         """Where its groups changed last: a client that quotes this or more knows of it."""
         self.owes_groups = False
         """It was adopted because of a `/send`, which names no groups; its next transport will."""
@@ -213,8 +218,7 @@ class Session(Reader):
         """The `/start` requests that wait until the application knows the connection."""
         self.reason = DisconnectReason.closed
         # ASP.NET Core only:
-        self.key = b""
-        """Under which it is found by its token."""
+        self.key = b""  # under which it is found by its token
         self.place = ""
         """What stood between the path of the route and the end of the URL: a hub's name."""
         self.transport: str | None = None

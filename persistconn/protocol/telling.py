@@ -69,9 +69,11 @@ class Telling:
         if len(messages) == 1 and session.event is None and session.app is not _UNBORN:  # what comes most of all
             if messages[0] != empty or not exchange.duplex:
                 session.event = only = Received(id, messages[0], exchange)
+                session.tally.messages_in += 1
                 self._delivery.events.append(only)
             return
         said = [Received(id, data, exchange) for data in messages if data != empty or not exchange.duplex]
+        session.tally.messages_in += len(said)
         if said and session.event is None and session.app is not _UNBORN:
             session.event = first = said.pop(0)
             self._delivery.events.append(first)

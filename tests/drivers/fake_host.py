@@ -117,6 +117,9 @@ class FakeHost:
             if not exchange.context.transmit(exchange, pieces):
                 self._in_flight.add(exchange)
 
+    def announce(self) -> None:
+        self.told.append(("announce", None))
+
     def drain(self) -> None:
         for exchange in tuple(self.exchanges):
             self.put(exchange, End(1001, "going away"))

@@ -247,6 +247,25 @@ async def test_a_signal_drains_and_a_second_one_cuts() -> None:
                 assert await held.rest() == b""
 
 
+async def test_a_load_balancer_has_time_to_notice() -> None:
+    """Until `drain_notice` is over all goes on; a second signal ends that, too."""
+    app = App(settings=Settings(drain_notice=600), secret_keys=["sixteen or more characters"])
+    app.add_health("/health")
+    with anyio.fail_after(PATIENCE):
+        async with anyio.create_task_group() as tasks:
+            server = await tasks.start(partial(serve, app, port=0, handle_signals=False))
+            async with connected(server) as peer:
+                assert (await peer.get("/health"))[0] == 200
+                server.shutdown()
+                while (await peer.get("/health"))[0] == 200:
+                    pass
+                assert (await peer.get("/health"))[0] == 503
+                async with connected(server) as newcomer:
+                    assert (await newcomer.get("/health"))[0] == 503
+                server.shutdown()
+                assert await peer.rest() == b""
+
+
 async def test_an_app_tells_its_clients_to_come_back() -> None:
     app = App(secret_keys=["sixteen or more characters"])
     with anyio.fail_after(PATIENCE):

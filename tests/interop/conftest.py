@@ -125,6 +125,15 @@ def aspnetcore_server(backend: str, node_modules: Path) -> Iterator[ServerProces
     server.close()
 
 
+@pytest.fixture
+def prefixed_server(backend: str, node_modules: Path) -> Iterator[ServerProcess]:
+    """`servers/aspnetcore.py` behind a proxy that takes `/prefix` off."""
+    settings = {"allow_stateful_reconnect": True, "ring_messages": 20_000, "keep_alive": 2}
+    server = ServerProcess(backend, application=ASPNETCORE, settings=settings, root_path="/prefix")
+    yield server
+    server.close()
+
+
 @pytest.fixture(scope="package")
 def mortal_aspnetcore_server(backend: str, node_modules: Path) -> Iterator[ServerProcess]:
     """With detailed errors and no stateful reconnect; a test may end it and start it again."""
@@ -160,7 +169,7 @@ def clients_at(request: pytest.FixtureRequest) -> Iterator[Callable[[str], Clien
 def no_server_errors(request: pytest.FixtureRequest) -> Iterator[None]:
     """What a server logs as an error fails the test during which it did."""
     names = ("server", "impatient_server", "mortal_server", "hub_server", "mortal_hub_server")
-    names += ("aspnetcore_server", "mortal_aspnetcore_server")
+    names += ("aspnetcore_server", "mortal_aspnetcore_server", "prefixed_server")
     servers = [request.getfixturevalue(name) for name in names if name in request.fixturenames]
     marks = [each.mark() for each in servers]
     yield

@@ -33,6 +33,7 @@ class ServerProcess:
         application: Path = APPLICATION,
         settings: dict[str, Any] | None = None,
         allowed_origins: Sequence[str] = (),
+        root_path: str = "",
     ):
         self.backend = backend
         self._application = application
@@ -40,6 +41,7 @@ class ServerProcess:
         self._options = {
             "settings": settings or {},
             "allowed_origins": list(allowed_origins),
+            "root_path": root_path,
             "secret_keys": ["a key that all starts of this server share"],
         }
         self._events: list[Event] = []

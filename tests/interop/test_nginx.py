@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
+import os
+import signal
 import socket
 import subprocess
 import time
@@ -12,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from .browser import ChatPage
+from .aspnetcore_clients import NodeProcess
+from .browser import ChatPage, HubPage
 from .harness import ServerProcess
+from .proxies import ProxyProcess, documented, free_port, program, survives_reloads
 
 OpenPage = Callable[..., ChatPage]
 
@@ -60,12 +63,6 @@ class Nginx:
     """Knows nothing of WebSockets and speaks HTTP/1.0 to the server: what `proxy_pass` alone does."""
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
 def _wait_until_it_listens(process: subprocess.Popen[bytes], port: int) -> None:
     deadline = time.monotonic() + 10
     while True:
@@ -81,14 +78,12 @@ def _wait_until_it_listens(process: subprocess.Popen[bytes], port: int) -> None:
 
 @pytest.fixture(scope="package")
 def nginx(server: ServerProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
-    program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
-    if program is None:
-        pytest.skip("platform: nginx is not installed")
+    nginx = program("nginx")
     home = tmp_path_factory.mktemp("nginx")
-    port, plain_port = _free_port(), _free_port()
+    port, plain_port = free_port(), free_port()
     configuration = Path(home, "nginx.conf")
     configuration.write_text(CONFIGURATION.format(home=home, port=port, plain_port=plain_port, target=server.port))
-    process = subprocess.Popen([program, "-p", str(home), "-e", "stderr", "-c", str(configuration)])
+    process = subprocess.Popen([nginx, "-p", str(home), "-e", "stderr", "-c", str(configuration)])
     try:
         _wait_until_it_listens(process, plain_port)
         yield Nginx(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{plain_port}")
@@ -138,3 +133,38 @@ def test_http_1_0_to_the_server_carries_all_but_websockets(
     server.order("send every way", id=page.id, group="lobby", texts=texts)
     page.until_received(texts[-1])
     assert page.received == [{"welcome": page.id}, *texts]
+
+
+@pytest.fixture
+def documented_nginx(prefixed_server: ServerProcess, tmp_path: Path) -> Iterator[ProxyProcess]:
+    """As the documentation shows it, where the old workers of a reload end soon."""
+    port = free_port()
+    configuration = Path(tmp_path, "nginx.conf")
+    paths = [f"{name}_temp_path {tmp_path}/{name};" for name in ("proxy", "fastcgi", "uwsgi", "scgi")]
+    text = documented(
+        "nginx.conf",
+        **{
+            "worker_shutdown_timeout": f"user root; daemon off; pid {tmp_path}/pid; worker_shutdown_timeout 100ms;",
+            "http {": f"http {{ access_log off; client_body_temp_path {tmp_path}/body; {' '.join(paths)}",
+            "server unix:": f"server 127.0.0.1:{prefixed_server.port};",
+            "listen 443": f"listen 127.0.0.1:{port};",
+            "ssl_certificate ": "",
+            "ssl_certificate_key ": "",
+        },
+    )
+    if os.geteuid() != 0:
+        text = text.replace("user root;", "")
+    configuration.write_text(text)
+    command = [program("nginx"), "-p", str(tmp_path), "-e", "stderr", "-c", str(configuration)]
+    proxy = ProxyProcess(command, port, signal.SIGHUP)
+    yield proxy
+    proxy.close()
+
+
+def test_twenty_reloads_lose_and_repeat_nothing(
+    prefixed_server: ServerProcess,
+    documented_nginx: ProxyProcess,
+    visit: Callable[..., HubPage],
+    node: NodeProcess,
+) -> None:
+    survives_reloads(prefixed_server, documented_nginx.origin, documented_nginx.reload, visit, node)

@@ -8,12 +8,13 @@ import pytest
 
 from persistconn.errors import LocalProtocolError
 from persistconn.protocol.session import APP, JOINT, LINK, TIMERS, App, AppInput, Link, LinkInput, Session
+from persistconn.protocol.statistics import Tally
 from persistconn.wire.dialect import CLASSIC
 from persistconn.wire.http import Request
 
 
 def session() -> Session:
-    return Session("id", 0, "/echo", Request("GET", "/echo/connect"), "", CLASSIC)
+    return Session("id", 0, "/echo", Request("GET", "/echo/connect"), "", CLASSIC, Tally("classic", ""))
 
 
 @pytest.mark.parametrize(("state", "what"), list(itertools.product(Link, LinkInput)))

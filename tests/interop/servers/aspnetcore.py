@@ -242,7 +242,8 @@ async def main(options: dict[str, Any], port: int) -> None:
     for name in ("signalr", "signalr-protocol-msgpack"):
         files[f"/{name}.js"] = microsoft / name / "dist" / "browser" / f"{name}.js"
     add_files(app, files)
-    await serve_and_obey(app, port, Outside(app, echo).obey)
+    app.add_health()
+    await serve_and_obey(app, port, Outside(app, echo).obey, root_path=options.get("root_path", ""))
 
 
 if __name__ == "__main__":

@@ -89,12 +89,17 @@ def _obey_stdin(app: App, obey: Obey, from_thread: Mapping[str, Callable[..., No
 
 
 async def serve_and_obey(
-    app: App, port: int, obey: Obey, *, from_thread: Mapping[str, Callable[..., None]] | None = None
+    app: App,
+    port: int,
+    obey: Obey,
+    *,
+    from_thread: Mapping[str, Callable[..., None]] | None = None,
+    root_path: str = "",
 ) -> None:
     """Serve the app until the process ends. Orders in `from_thread` are obeyed in the plain thread itself."""
     threading.Thread(target=_obey_stdin, args=(app, obey, from_thread or {}), daemon=True).start()
     async with anyio.create_task_group() as tasks:
-        server = await tasks.start(partial(serve, app, port=port))
+        server = await tasks.start(partial(serve, app, port=port, root_path=root_path))
         tell("listening", port=server.port)
 
 

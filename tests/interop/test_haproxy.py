@@ -1,0 +1,39 @@
+"""Unmodified clients of both dialects behind a real HAProxy, configured as the documentation shows it."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from .aspnetcore_clients import NodeProcess
+from .browser import HubPage
+from .harness import ServerProcess
+from .proxies import ProxyProcess, documented, free_port, program, survives_reloads
+
+
+@pytest.fixture
+def haproxy(prefixed_server: ServerProcess, tmp_path: Path) -> Iterator[ProxyProcess]:
+    port = free_port()
+    configuration = tmp_path / "haproxy.cfg"
+    text = documented(
+        "haproxy.cfg",
+        **{
+            "maxconn": "    maxconn 200",
+            "hard-stop-after": "    hard-stop-after 100ms",
+            "bind :443": f"    bind 127.0.0.1:{port}",
+            "server chat": f"    server chat 127.0.0.1:{prefixed_server.port} check inter 1s",
+        },
+    )
+    configuration.write_text(text)
+    proxy = ProxyProcess([program("haproxy"), "-W", "-q", "-f", str(configuration)], port, signal.SIGUSR2)
+    yield proxy
+    proxy.close()
+
+
+def test_twenty_reloads_lose_and_repeat_nothing(
+    prefixed_server: ServerProcess, haproxy: ProxyProcess, visit: Callable[..., HubPage], node: NodeProcess
+) -> None:
+    survives_reloads(prefixed_server, haproxy.origin, haproxy.reload, visit, node)
