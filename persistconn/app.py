@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
-import math
 import secrets
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.lowlevel
-from msgspec.structs import replace
 
-from .callbacks import call
-from .connection import Identity, PersistentConnection, Redirect, Refusal
-from .errors import ConfigurationError, PersistconnError, RemoteProtocolError
+from .connection import PersistentConnection
+from .errors import ConfigurationError, PersistconnError
 from .from_thread import FromThread
+from .gate import Authenticate, Gate
 from .host import Host
-from .page import Body, HealthPage, Page, page_for
-from .protocol.admission import ADMITTED, Admission
+from .page import Body, HealthPage, Page
 from .protocol.reception import TRANSPORTS, Route
 from .protocol.server import ServerEndpoint
 from .protocol.statistics import OnEnded
 from .settings import Settings
 from .statistics import Endings, Statistics, statistics_of
-from .tasks import ends_this_task, keep_house
+from .tasks import keep_house
 from .wire.http import Request
 
 if TYPE_CHECKING:
@@ -42,9 +38,6 @@ if TYPE_CHECKING:
 __all__ = ["App", "FromThread"]
 
 _logger = logging.getLogger("persistconn.app")
-
-Who: TypeAlias = "Identity | str | None"
-Authenticate: TypeAlias = Callable[[Request], "Awaitable[Who] | Who"]
 
 
 class App:
@@ -80,17 +73,13 @@ class App:
             raise ConfigurationError("secret_keys is a single key: it must be a list of keys")
         self.secret_keys = None if secret_keys is None else [_key(key) for key in secret_keys]
         self._allowed_origins = tuple(allowed_origins) if not isinstance(allowed_origins, str) else allowed_origins
-        self._authenticate = authenticate
         self._dialects = _names(dialects)
         self._transports = (transports,) if isinstance(transports, str) else tuple(transports)
         Route("", self._dialects, transports=self._transports)  # so that a wrong name fails here
         self._connections: dict[str, PersistentConnection] = {}
         self._routes: list[Route] = []
-        self._asks: set[str] = set()
-        """Paths of routes that have code to be awaited before the endpoint sees a request."""
-        self._subscribes: set[str] = set()
-        """Paths of routes that choose topics for newcomers."""
         self._pages: dict[str, Page] = {}
+        self._gate = Gate(self._connections, self._pages, authenticate)
         self._endings = Endings()
         self._hubs: dict[str, MountedHubs] = {}
         self._token: anyio.lowlevel.EventLoopToken | None = None
@@ -125,13 +114,7 @@ class App:
         self._routes.append(route)
         self._connections[route.path] = connection
         connection._route = route.path
-        hooks = {"authorize": self._asks, "on_negotiate": self._asks, "subscriptions": self._subscribes}
-        for hook, paths in hooks.items():  # of its class, or given to the instance
-            given = getattr(connection, hook)
-            if getattr(given, "__func__", None) is not getattr(PersistentConnection, hook):
-                paths.add(route.path)
-                if hook == "subscriptions" and inspect.iscoroutinefunction(given):
-                    self._asks.add(route.path)
+        self._gate.learn(route.path, connection)
 
     def add_page(
         self, path: str, body: bytes | Body, content_type: str, headers: Mapping[str, str] | None = None
@@ -219,9 +202,10 @@ class App:
         """Run the app's tasks on this event loop; one loop at a time. Servers do this for you."""
         if self._host is not None:
             raise PersistconnError("the app is running already: one App serves one event loop")
-        asks = self._asks or self._subscribes or self._authenticate is not None
-        admit_nowait = self._admit_nowait if asks else None
-        host = Host(self._endpoint(), self._connections, self._admit, admit_nowait, self._pages)
+        gate, endpoint = self._gate, self._endpoint()
+        gate.route_of = endpoint.route_of
+        admit_nowait = gate.admit_nowait if gate.is_needed else None
+        host = Host(endpoint, self._connections, gate.admit, admit_nowait, self._pages)
         if self.secret_keys is None:
             _logger.warning("no secret_keys: tokens die with this process, and clients cannot come back after it")
         for connection in self._connections.values():
@@ -344,63 +328,6 @@ class App:
             on_ended=self._endings,
         )
 
-    def _admit_nowait(self, request: Request) -> Admission | None:
-        """What the application thinks of a request; None: code of the user has to be awaited for that."""
-        if page_for(request, self._pages) is not None:
-            return ADMITTED
-        if self._authenticate is not None:
-            return None
-        route = self._host.endpoint.route_of(request) if self._host is not None else None
-        if route is None:
-            return ADMITTED
-        if route.path in self._asks:
-            return None
-        try:
-            return self._admission(route, request)
-        except Exception as error:
-            return _failed(route, request, error)
-
-    async def _admit(self, request: Request) -> tuple[Request, Admission]:
-        route = self._host.endpoint.route_of(request) if self._host is not None else None
-        if route is None:
-            return request, ADMITTED
-        owner = self._connections[route.path]
-        expires_in: float | None = None
-        try:
-            if self._authenticate is not None:
-                who: Who = await call(self._authenticate, request)
-                if isinstance(who, Identity):
-                    expires_in = None if who.expires_in == math.inf else who.expires_in
-                    who = who.name
-                request = request.with_user(who)
-            if not await call(owner.authorize, request):
-                return request, Admission(status=401 if request.user is None else 403)
-            if request.path.rstrip("/").lower().endswith("/negotiate"):
-                admission = _admission(await call(owner.on_negotiate, request))
-                if admission is not ADMITTED:
-                    return request, admission
-            if inspect.iscoroutinefunction(owner.subscriptions):
-                admission = Admission(topics=tuple(await owner.subscriptions(request)))
-            else:
-                admission = self._admission(route, request)
-            if self._authenticate is not None:  # who has no more to say about that lifts what was said before
-                admission = replace(admission, expires_in=None if expires_in is None else max(0.0, expires_in))
-        except BaseException as error:
-            if ends_this_task(error):
-                raise
-            return request, _failed(route, request, error)
-        return request, admission
-
-    def _admission(self, route: Route, request: Request) -> Admission:
-        if route.path not in self._subscribes:
-            return ADMITTED
-        topics = self._connections[route.path].subscriptions(request)
-        if inspect.isawaitable(topics):
-            if inspect.iscoroutine(topics):
-                topics.close()
-            raise TypeError("subscriptions gave an awaitable: write it as `async def`, so that it is awaited")
-        return Admission(topics=tuple(topics))
-
 
 def _key(key: str | bytes) -> bytes:
     return key.encode() if isinstance(key, str) else key
@@ -408,22 +335,3 @@ def _key(key: str | bytes) -> bytes:
 
 def _names(dialects: Iterable[str]) -> frozenset[str]:
     return frozenset((dialects,) if isinstance(dialects, str) else dialects)
-
-
-def _admission(answer: Redirect | Refusal | None) -> Admission:
-    match answer:
-        case Redirect():
-            return Admission(redirect_url=answer.url, access_token=answer.access_token)
-        case Refusal():
-            return Admission(error=answer.message)
-        case _:
-            return ADMITTED
-
-
-def _failed(route: Route, request: Request, error: BaseException) -> Admission:
-    """What was asked about this request has failed: on purpose, or not."""
-    if isinstance(error, RemoteProtocolError):
-        return Admission(error.status, str(error))
-    extra = {"route": route.path}
-    _logger.error("authenticating or authorizing %r failed", request, exc_info=error, extra=extra)
-    return Admission(status=500)

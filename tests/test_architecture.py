@@ -27,7 +27,7 @@ LAYERS = (
     ("protocol",),
     (
         *("connection", "host", "app"),
-        *("callbacks", "from_thread", "groups", "lifetime", "outlet", "page", "sending", "statistics", "tasks"),
+        *("callbacks", "from_thread", "gate", "groups", "lifetime", "outlet", "page", "sending", "statistics", "tasks"),
     ),
     ("drivers",),
     ("client", "sync", "publisher", "metrics"),

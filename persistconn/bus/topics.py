@@ -170,6 +170,14 @@ class Topics:
             posts.sort(key=_position)
         return self._limited(posts, missed)
 
+    def take_all(self, reader: Reader) -> list[Post]:
+        """What `reader` has not seen, up to a gap, in however many batches; it counts as seen."""
+        posts: list[Post] = []
+        while (batch := self.pull(reader)).missed == 0 and batch.position > reader.position:
+            posts += batch.posts
+            reader.position = batch.position
+        return posts
+
     def _limited(self, posts: list[Post], missed: int | None) -> Batch:
         size = 0
         for count, post in enumerate(posts):

@@ -108,18 +108,6 @@ class Batches:
         )
 
 
-def within_reach(batch: Batch, replay: Replay, session: Session) -> Batch:
-    """What may be handed out of a batch before its reader has acknowledged something; its frames are numbered here."""
-    position = session.position
-    for count, post in enumerate(batch.posts):
-        if post.payload.numbered:
-            if replay.must_wait:
-                return Batch(batch.posts[:count], position, 0)
-            replay.track(post.payload.form(session.format.name))
-        position = post.position
-    return batch
-
-
 def size_of(pieces: Sequence[Piece]) -> int:
     """Bytes that they carry for the client."""
     size = 0

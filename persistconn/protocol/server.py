@@ -27,9 +27,8 @@ from .terms import Terms
 __all__ = ["ServerEndpoint"]
 
 _CLOSED: Final = "The server closed this connection."
-_INTERNAL_ERROR: Final = 1011  # RFC 6455 §7.4.1
-_GONE: Final = Link.GONE
-"""Looking up a member of an enum costs as much as making an event, and this one is asked for per message."""
+_INTERNAL_ERROR: Final = 1011
+_GONE: Final = Link.GONE  # looking it up costs as much as making an event
 
 
 class ServerEndpoint:
@@ -47,8 +46,8 @@ class ServerEndpoint:
        embedder broke a rule, and nothing has changed.
 
     `secret_keys`: the first signs tokens, all verify them. `entropy(n)` gives n unpredictable bytes. `wall`
-    is the time since the epoch, in seconds, at `now` = 0: only the expiry of tokens looks at it. `on_ended` is told of
-    each connection that had a transport and has ended, and must not raise.
+    is the time since the epoch, in seconds, at `now` = 0, for the expiry of tokens. `on_ended` is told of each
+    connection that had a transport and has ended.
 
     >>> from persistconn.protocol import Route, ServerEndpoint, Transmit, Wait
     >>> from persistconn import Request
@@ -383,7 +382,7 @@ class ServerEndpoint:
 
     @property
     def connections(self) -> int:
-        """How many there are, whatever their state."""
+        """How many there are."""
         return len(self._sessions)
 
     def statistics(self) -> EndpointStatistics:

@@ -164,7 +164,7 @@ class Client:
 
     async def _host_of_app(self, stack: AsyncExitStack) -> Host:
         app = self.app
-        if app._authenticate is not None and self._user is not None:
+        if app._gate.authenticate is not None and self._user is not None:
             _believe_clients_with_a_user(app)
         if app._host is not None:
             if app._thread != threading.get_ident():
@@ -379,7 +379,7 @@ def _nothing(_: object) -> None:
 
 def _believe_clients_with_a_user(app: App) -> None:
     """Whoever authenticates for this app is not asked about requests that have a user: those of a Client."""
-    asked: Any = app._authenticate
+    asked: Any = app._gate.authenticate
     if getattr(asked, "believes_clients", False):
         return
 
@@ -389,4 +389,4 @@ def _believe_clients_with_a_user(app: App) -> None:
         return request.user if request.user is not None else await call(asked, request)
 
     authenticate.believes_clients = True  # type: ignore[attr-defined]
-    app._authenticate = authenticate
+    app._gate.authenticate = authenticate
