@@ -129,7 +129,8 @@ def interop(session: nox.Session) -> None:
             session.run_install("npm", "ci", "--no-audit", "--no-fund", external=True)
         installed.touch()
     _need_programs(session)
-    session.run("pytest", "-n", "2", "--dist", "loadgroup", "tests/interop", *session.posargs)  # a backend each
+    # Two backends and two families of clients, side by side.
+    session.run("pytest", "-n", "4", "--dist", "loadgroup", "tests/interop", *session.posargs)
 
 
 def _need_programs(session: nox.Session) -> None:

@@ -23,7 +23,7 @@ from .errors import ConfigurationError, PersistconnError, RemoteProtocolError
 from .host import Host
 from .page import Body, HealthPage, Page, page_for
 from .protocol.admission import ADMITTED, Admission
-from .protocol.reception import Route
+from .protocol.reception import TRANSPORTS, Route
 from .protocol.server import ServerEndpoint
 from .protocol.statistics import OnEnded
 from .settings import Settings
@@ -77,7 +77,8 @@ class App:
     `secret_keys` sign and verify tokens: the first signs, all verify. Without them a random key is made, and
     clients cannot come back after a restart. `allowed_origins` lets pages of other origins in (`scheme://host`,
     `scheme://host:port`, `scheme://host:*`). `authenticate` gives the name of the user who makes a request, or None; or
-    an `Identity`, where that is sure for some time only.
+    an `Identity`, where that is sure for some time only. `dialects` and `transports` say what clients may speak and
+    how, the best transport first; `add_connection` can narrow the dialects.
 
     Raises ConfigurationError for whatever cannot work, saying which and why.
 
@@ -93,6 +94,7 @@ class App:
         allowed_origins: Sequence[str] = (),
         authenticate: Authenticate | None = None,
         dialects: Iterable[str] = ("classic", "aspnetcore"),
+        transports: Iterable[str] = TRANSPORTS,
     ) -> None:
         self.settings = settings or Settings()
         """What it was given, or the defaults."""
@@ -104,7 +106,8 @@ class App:
         self._allowed_origins = tuple(allowed_origins) if not isinstance(allowed_origins, str) else allowed_origins
         self._authenticate = authenticate
         self._dialects = _names(dialects)
-        Route("", self._dialects)  # so that a wrong name fails here
+        self._transports = (transports,) if isinstance(transports, str) else tuple(transports)
+        Route("", self._dialects, transports=self._transports)  # so that a wrong name fails here
         self._connections: dict[str, PersistentConnection] = {}
         self._routes: list[Route] = []
         self._asks: set[str] = set()
@@ -137,6 +140,7 @@ class App:
             names=frozenset(connection.names),
             takes_parts=connection.takes_parts,
             resumable=connection.resumable,
+            transports=self._transports,
         )
         self._endpoint([*self._routes, route])
         self._routes.append(route)

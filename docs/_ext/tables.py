@@ -19,8 +19,8 @@ __all__ = ["TIMER_MEANINGS", "WITHOUT_EFFECT_YET", "Setting", "diagram", "joint_
 
 # Settings ---------------------------------------------------------------------------------------
 
-WITHOUT_EFFECT_YET = ("client_timeout",)
-"""They belong to the ASP.NET Core dialect."""
+WITHOUT_EFFECT_YET: tuple[str, ...] = ()
+"""They belong to what is planned."""
 
 
 @dataclass(frozen=True)

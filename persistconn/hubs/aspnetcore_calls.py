@@ -173,7 +173,11 @@ class AspNetCoreCalls:
         try:
             async for item in items:
                 has_begun = True
-                await talk.connection.send(Payload.of_frame(protocol.stream_item(id, item)))
+                frame = protocol.stream_item(id, item)
+                try:
+                    await talk.connection.send(Payload.of_frame(frame))
+                except ConnectionClosed:
+                    return  # nobody is there to read more, which the method need not know
         except Exception as error:
             if not has_begun or talk.connection.ended:
                 raise

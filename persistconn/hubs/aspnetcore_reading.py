@@ -69,11 +69,7 @@ class AspNetCoreReading:
         return self._read(talk, talk.connection.let_next)
 
     async def _receive_later(self, talk: Conversation, data: bytes | str) -> None:
-        socket = talk.sockets
         await talk.wait_for_turn()
-        if socket != talk.sockets:  # it will be said again
-            talk.pass_turn()
-            return
         talk.outputs += talk.session.receive(data, self._backstage.clock())
         await self._read(talk, talk.connection.let_next)
 
@@ -200,7 +196,7 @@ class AspNetCoreReading:
             self.spoken.append(protocol)
         talk.connection.speak(self._formats[protocol.name, talk.connection.transport != "longPolling"])
         if agreed.resumable:
-            replay = Resumption(talk, self._backstage.clock, partial(self._arm, talk))
+            replay = Resumption(talk.session, self._backstage.clock, partial(self._arm, talk))
             talk.connection.resume_with(replay)
 
     async def _begin(self, talk: Conversation) -> None:

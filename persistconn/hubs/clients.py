@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Coroutine, Iterable
 from functools import lru_cache, partial
-from typing import Any, Generic, Protocol, TypeAlias
+from typing import Any, Generic, Protocol, TypeAlias, overload
 
 from typing_extensions import TypeVar
 
@@ -41,9 +41,17 @@ class ClientProxy(Protocol):
         """Call `name`, spelt exactly so. To one client it waits as `connection.send` does, else for nobody."""
         ...
 
+    @overload
     def invoke(
-        self, name: str, /, *arguments: Any, returns: type[R] | Any = Any, timeout: float | None = None
-    ) -> Coroutine[Any, Any, R]:
+        self, name: str, /, *arguments: Any, returns: type[R], timeout: float | None = None
+    ) -> Coroutine[Any, Any, R]: ...
+    @overload
+    def invoke(
+        self, name: str, /, *arguments: Any, returns: Any = ..., timeout: float | None = None
+    ) -> Coroutine[Any, Any, Any]: ...
+    def invoke(
+        self, name: str, /, *arguments: Any, returns: Any = Any, timeout: float | None = None
+    ) -> Coroutine[Any, Any, Any]:
         """Call `name` on one client, `caller` or `client(id)`, and wait for what it returns, read as `returns`.
 
         Nothing but `timeout` (seconds) ends the wait for a client that stays and does not answer: TimeoutError.

@@ -51,7 +51,6 @@ class Conversation(Member):
         "outputs",
         "reason",
         "session",
-        "sockets",
         "spoken",
         "streams",
         "uploads",
@@ -80,8 +79,6 @@ class Conversation(Member):
         self.uploads: dict[str, Upload] = {}
         self.streams: dict[str, anyio.CancelScope] = {}
         self.awaited: dict[str, Awaited] = {}
-        self.sockets = 1
-        """How many have carried it: what the one before said may not be mixed with what this one says."""
         self.armed: float | None = None
         """When the next alarm comes."""
         self.reason: DisconnectReason | None = None
@@ -154,11 +151,10 @@ class Place:
 class Resumption:
     """Stateful reconnect as the core asks for it: a `persistconn.Replay` made of the session."""
 
-    __slots__ = ("_arm", "_clock", "_session", "_talk")
+    __slots__ = ("_arm", "_clock", "_session")
 
-    def __init__(self, talk: Conversation, clock: Callable[[], float], arm: Callable[[], Any]) -> None:
-        self._talk = talk
-        self._session = talk.session
+    def __init__(self, session: HubSession, clock: Callable[[], float], arm: Callable[[], Any]) -> None:
+        self._session = session
         self._clock = clock
         self._arm = arm
 
@@ -173,13 +169,13 @@ class Resumption:
 
     def lost(self) -> None:
         """The same."""
-        self._talk.sockets += 1
         self._session.ended(graceful=False)
 
     def resume(self) -> tuple[bytes, ...]:
         """The same."""
         frames: tuple[bytes, ...] = ()
         if self._session.may_resume:
-            frames = tuple(frame for output in self._session.resume(self._clock()) for frame in output.frames)
+            said = self._session.resume(self._clock(), late=True)
+            frames = tuple(frame for output in said for frame in output.frames)
         self._arm()
         return frames

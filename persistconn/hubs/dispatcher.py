@@ -179,7 +179,10 @@ class Dispatcher(PersistentConnection):
 
     async def on_reconnected(self, connection: Connection) -> None:
         """Every hub hears of it."""
-        for hub in self._member(connection).hubs:
+        member = self._member(connection)
+        if type(member) is Conversation:
+            member.session.reconnected()
+        for hub in member.hubs:
             await self._tell(hub, connection, "on_reconnected")
 
     async def on_disconnected(self, connection: Connection, reason: DisconnectReason) -> None:

@@ -89,6 +89,7 @@ class HubSession:
         "_at_work",
         "_binary",
         "_heard",
+        "_is_late",
         "_protocols",
         "_replay",
         "_rest",
@@ -119,6 +120,8 @@ class HubSession:
         self._binary = binary
         self._replay = Replay(replay_bytes) if resumable else None
         self._rest = bytearray()
+        self._is_late = False
+        """What comes is of a socket that has been replaced."""
         self.due: dict[Timer, float] = {Timer.HANDSHAKE: now + settings.handshake_timeout}
         """What goes off when."""
         self._heard = False
@@ -140,7 +143,7 @@ class HubSession:
             if call is not None:
                 return [call]
         said: list[Output] = []
-        if self.stage in (Stage.AWAY, Stage.OVER):
+        if self._is_late or self.stage in (Stage.AWAY, Stage.OVER):
             return said
         if isinstance(data, str):
             data = data.encode("utf-8", "surrogatepass")
@@ -321,14 +324,21 @@ class HubSession:
         said.append(self._end(DisconnectReason.closed, None))
         return said
 
-    def resume(self, now: float) -> list[Transmit]:
+    def reconnected(self) -> None:
+        """What comes now is of the socket that `resume` was for, from its beginning."""
+        self._is_late = False
+        self._rest = bytearray()
+
+    def resume(self, now: float, *, late: bool = False) -> list[Transmit]:
         """A new socket carries the connection: what has to be written on it first (§6.6).
 
-        LocalProtocolError unless `may_resume`.
+        `late`: what the old socket brought may still be received, until `reconnected`. It has to be ignored, all of it
+        or nothing, since the client repeats it and numbers are counted. LocalProtocolError unless `may_resume`.
         """
         if self._replay is None or not self.may_resume:
             raise LocalProtocolError("this connection cannot be resumed")
         self._turn(StageInput.RESUME)
+        self._is_late = late
         self._rest = bytearray()  # of a message that comes again, from its beginning
         if self._replay.owes_ack:
             self.due.setdefault(Timer.ACK, now + ACK_INTERVAL)

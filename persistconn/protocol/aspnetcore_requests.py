@@ -110,7 +110,9 @@ class AspNetCoreRequests:
         session.request = Request("POST", route.path)  # nothing of what a stranger sent is kept
         session.stateful = intent.stateful and route.resumable and self._settings.allow_stateful_reconnect
         lifetime = None if admission.expires_in is None else int(admission.expires_in)
-        body = negotiate_answer(session.id, token, intent.version, stateful=session.stateful, token_lifetime=lifetime)
+        body = negotiate_answer(
+            session.id, token, intent.version, route.transports, stateful=session.stateful, token_lifetime=lifetime
+        )
         self._delivery.answer(exchange, negotiated(body, extra))
 
     def _create(
@@ -153,6 +155,8 @@ class AspNetCoreRequests:
 
     def _attach(self, exchange: Exchange, route: Route, session: Session, intent: Attach) -> None:
         transport = intent.transport
+        if transport not in route.transports:
+            raise RemoteProtocolError(aspnetcore.unsupported(transport), status=404)
         if session.transport not in (None, transport):
             raise RemoteProtocolError(aspnetcore.CANNOT_CHANGE_TRANSPORT, status=400)
         resumes = session.replay is not None

@@ -43,6 +43,16 @@ def units(framing: Framing, payloads: Sequence[Encoded]) -> list[Piece]:
     return [framing.frame(b"".join(some)) for some in joined]
 
 
+def within_reach(batch: Batch, replay: Replay, session: Session) -> Batch:
+    """What may be handed out of a batch before its reader has acknowledged something; its frames are numbered here."""
+    for count, post in enumerate(batch.posts):
+        if post.payload.numbered:
+            if replay.must_wait:
+                return Batch(batch.posts[:count], post.position - 1, 0)  # what lies between is not for it
+            replay.track(post.payload.form(session.format.name))
+    return batch
+
+
 class Batches:
     """Puts posts into what their readers understand."""
 

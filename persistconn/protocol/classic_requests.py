@@ -91,6 +91,7 @@ class ClassicRequests:
             error=admission.error,
             redirect_url=admission.redirect_url,
             access_token=admission.access_token,
+            try_websockets="webSockets" in route.transports,
         )
         self._delivery.answer(exchange, json_answer(body, intent.callback, extra))
 
@@ -131,6 +132,8 @@ class ClassicRequests:
         if isinstance(intent, Send):
             self._send(exchange, session, intent, adopted, extra)
         elif isinstance(intent, Attach):
+            if intent.framing.name not in route.transports:
+                raise RemoteProtocolError(classic.UNKNOWN_TRANSPORT)
             if admission is not ADMITTED:
                 self._lifecycle.expect_expiry(session, admission.expires_in)
             self._attach(exchange, session, intent, adopted, extra)

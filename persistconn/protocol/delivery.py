@@ -122,10 +122,8 @@ class Delivery:
         """End the exchange of `session` for good, with what it has not been handed and what is due."""
         exchange = session.exchange
         assert exchange is not None and exchange.framing is not None
-        batch = self._topics.pull(session)
-        session.position = batch.position
+        posts = self._all_posts(session)
         last: list[Piece] = []
-        posts = batch.posts if batch.missed == 0 else []  # nothing follows a gap that nobody was told of
         if session.due & (Due.FAREWELL | Due.HINT) or posts:
             last += self._batches.own(session, exchange.framing, posts, self.now)
         if session.replies:
@@ -138,12 +136,18 @@ class Delivery:
 
     def rest(self, session: Session) -> bytes:
         """What a connection that polls is still to be told at its end: an answer for when it asks."""
-        batch = self._topics.pull(session)
-        posts = batch.posts if batch.missed == 0 else []
-        forms = [post.payload.form(session.format.name) for post in posts]
+        forms = [post.payload.form(session.format.name) for post in self._all_posts(session)]
         if session.due & Due.FAREWELL:
             forms.append(session.format.farewell or b"")
         return b"".join(forms)
+
+    def _all_posts(self, session: Session) -> list[Post]:
+        """What a connection that ends has not been handed, up to a gap that nobody was told of; it counts as handed."""
+        posts: list[Post] = []
+        while (batch := self._topics.pull(session)).missed == 0 and batch.position > session.position:
+            posts += batch.posts
+            session.position = batch.position
+        return posts
 
     def _finish(self, session: Session, last: list[Piece], code: int = 1000) -> None:
         exchange = session.exchange

@@ -14,16 +14,17 @@ from ..wire.dialect import USUAL_IN_CLASSIC, beneath, classify
 from ..wire.http import End, Head, Request
 from ..wire.origin import OriginRule
 from ..wire.tokens import Tokens
-from .admission import ADMITTED, Admission, Newcomers
+from .admission import Admission, Newcomers
 from .aspnetcore_requests import AspNetCoreRequests
 from .classic_requests import ClassicRequests
 from .delivery import Delivery
 from .exchange import Exchange
 from .lifecycle import Lifecycle
 
-__all__ = ["ADMITTED", "DIALECTS", "Admission", "Reception", "Route"]
+__all__ = ["DIALECTS", "TRANSPORTS", "Reception", "Route"]
 
 _NOTHING: Final = "There is nothing at this path."
+TRANSPORTS: Final = ("webSockets", "serverSentEvents", "longPolling", "foreverFrame")
 DIALECTS: Final = frozenset({"classic", "aspnetcore"})
 
 
@@ -31,6 +32,7 @@ DIALECTS: Final = frozenset({"classic", "aspnetcore"})
 class Route:
     """Where connections of one kind are mounted, which dialects are spoken there, and how.
 
+    `transports` are those that clients may use, the best first; they are told of no other.
     `names` are for ASP.NET Core: what may stand behind the path, in lower case; the empty one is the path itself.
     There `takes_parts` gives the application what a client sends as it comes, and `resumable` lets clients negotiate
     stateful reconnect.
@@ -44,12 +46,15 @@ class Route:
     names: frozenset[str] = frozenset({""})
     takes_parts: bool = False
     resumable: bool = False
+    transports: tuple[str, ...] = TRANSPORTS
 
     def __post_init__(self) -> None:
         if self.path and (not self.path.startswith("/") or self.path.endswith("/") or "\n" in self.path):
             raise ConfigurationError(f"path is {self.path!r}: it must be empty, or begin with / and not end with one")
         if self.dialects - DIALECTS or not self.dialects:
             raise ConfigurationError(f"dialects is {sorted(self.dialects)}: there are 'classic' and 'aspnetcore'")
+        if set(self.transports) - set(TRANSPORTS) or not self.transports:
+            raise ConfigurationError(f"transports is {list(self.transports)}: there are {', '.join(TRANSPORTS)}")
 
 
 class Reception:

@@ -12,6 +12,7 @@ from .stories import Broken
 
 if TYPE_CHECKING:
     from ..protocol.exchange import Exchange
+    from .aspnetcore_peers import AspNetCorePeer
     from .peers import Peer
 
 __all__ = ["CALM", "Line", "Packet", "Weather"]
@@ -71,12 +72,14 @@ class Line:
         "answer",
         "arrives",
         "cut",
+        "dialect",
         "delay",
         "ended",
         "epoch",
         "exchange",
         "frames",
         "groups_token",
+        "has_answer",
         "has_head",
         "head_seen",
         "heard_at",
@@ -88,10 +91,12 @@ class Line:
         "number",
         "peer",
         "request",
+        "said_at",
         "seen",
         "stalled_until",
         "status",
         "text",
+        "texts",
         "transport",
         "unhurt",
         "wanted",
@@ -99,21 +104,26 @@ class Line:
         "welcomed",
     )
 
-    def __init__(self, number: int, peer: Peer, action: str, transport: str, request: Request) -> None:
+    def __init__(self, number: int, peer: Peer | AspNetCorePeer, action: str, transport: str, request: Request) -> None:
         self.number = number
         self.peer = peer
         self.id = peer.id
+        self.dialect = peer.dialect
         self.action = action
         self.transport = transport
         self.request = request
         self.text = ""
         """What a `/send` says."""
+        self.texts: tuple[str, ...] = ()
+        """What a POST of the other dialect says."""
         self.epoch = -1
         """The life of the server that its cursor is from, if it has one."""
         self.groups_token: str | None = None
         self.seen = 0
         """How many of its publications the client had seen when it made the request."""
         self.delay = 0.0
+        self.said_at = 0.0
+        """When the last message to the server arrives."""
         self.arrives = 0.0
         """When the last packet to the client arrives: none overtakes another."""
         self.cut = False
@@ -126,12 +136,14 @@ class Line:
         """Since when a Transmit has not been answered by `sent`."""
         self.ended = False
         """Its End was handed out, or it was abandoned."""
+        self.has_answer = False
+        """It is a poll, and messages are in its answer."""
         self.was_left = False
         """The client went before its request arrived."""
         self.lost = False
         """The endpoint was told that it is lost."""
         self.stalled_until = 0.0
-        self.held: list[str] = []
+        self.held: list[tuple[str | bytes, str]] = []
         """Messages from the client that are not read yet, since the exchange is paused."""
         # The client's side
         self.wanted = True

@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Collection, Iterable
 
+from .aspnetcore_rules import AspNetCoreRules
 from .rings import Holdings, Limits
 from .stories import Arrival, Attachment, Broken, Phase, Story, Token
 
@@ -21,7 +22,7 @@ _CLOCK_MARGIN = 1.5
 """How late, in seconds, a time-out may be told."""
 
 
-class Oracle:
+class Oracle(AspNetCoreRules):
     """Told of everything; raises `Broken`. `limits` is what the rings promise to hold."""
 
     def __init__(self, limits: Limits, *, disconnect_timeout: float, disconnect_threshold: float) -> None:
@@ -75,7 +76,7 @@ class Oracle:
         """A receive request was answered with an error status."""
         story = self.stories.get(id)
         if story is not None and story.phase is Phase.CONNECTED:
-            if not (excused or story.ending or story.running):
+            if not (excused or story.ending or story.running or story.must_end):
                 raise Broken("refused", f"{id} is connected, and its request was answered with {status}")
 
     def detached(self, id: str, line: int | None) -> None:
@@ -105,6 +106,7 @@ class Oracle:
         story = self.stories.get(id)
         if story is not None:
             story.groups.discard(group)
+            story.once_in.add("#" + group)
             story.lately = []
 
     def published(self, topic: str, size: int, exclude: Collection[str] = ()) -> int:
@@ -117,7 +119,12 @@ class Oracle:
                 story.expected.append(number)
             return number
         for story in self.stories.values():
-            if story.is_known and (first == "*" or rest in story.groups) and story.id not in exclude:
+            if (
+                story.is_known
+                and not story.is_deaf
+                and (first == "*" or rest in story.groups)
+                and story.id not in exclude
+            ):
                 story.expected.append(number)
         return number
 
@@ -151,6 +158,8 @@ class Oracle:
             story.attached_line = None
             story.detached_at = None
             story.arrivals = []
+            story.must_end = False
+            story.final_until = 0.0
 
     # What comes out -----------------------------------------------------------------------------
 
@@ -183,7 +192,7 @@ class Oracle:
     def _miss(self, story: Story, missing: int) -> None:
         self.lost += 1
         story.has_lost = True
-        if self._excuse(story, missing) or story.phase is Phase.OVER:
+        if self.is_lost_on_the_way(story, missing) or self._excuse(story, missing) or story.phase is Phase.OVER:
             return
         if story.running is None and story.phase is not Phase.NEW:
             raise Broken("silent loss", f"{story.id} never saw {missing}, and nobody was told")
@@ -253,6 +262,8 @@ class Oracle:
         """Reconnected, for the request on `line`; `known`: that request quoted a cursor of this process."""
         story = self._begins(id, "Reconnected")
         self.reconnects += 1
+        if story.dialect == "aspnetcore":
+            self._judge_return(story, recovered=recovered, missed=missed, adopted=adopted)
         if story.phase is not (Phase.NEW if adopted else Phase.CONNECTED):
             raise Broken("lifecycle", f"Reconnected(adopted={adopted}) for {id}, which is {story.phase.value}")
         story.phase = Phase.CONNECTED
@@ -293,14 +304,8 @@ class Oracle:
 
     def told_received(self, id: str, text: str) -> None:
         """Received."""
-        story = self._begins(id, "Received")
-        arrivals = story.arrivals
-        while arrivals and arrivals[0].text != text and arrivals[0].may_vanish:
-            arrivals.pop(0)
-        if not arrivals or arrivals[0].text != text:
-            due = arrivals[0].text if arrivals else "nothing"
-            raise Broken("inbound order", f"{id}: received {text!r}, but {due!r} was due")
-        arrivals.pop(0)
+        self._begins(id, "Received")
+        self.heard(id, text)
 
     def told_disconnected(self, id: str, reason: str, *, stalled: bool) -> None:
         """Disconnected; `stalled`: a write to it has taken longer than the deadline."""
@@ -313,12 +318,19 @@ class Oracle:
                 raise Broken("timed out", f"{id} has been away for {away} only")
         if reason == "slow" and not stalled:
             report = self.holdings.report(None, self.now)
-            unseen = story.expected[story.seen :]
+            unseen = story.expected[story.seen :] + self._of_groups_it_left(story)
             if not story.has_lost and not any(self.holdings.may_have_dropped(number, report) for number in unseen):
                 raise Broken("slow", f"{id} was ended as slow, but has missed nothing")
+        if story.dialect == "aspnetcore":
+            self._judge_end(story, reason)
         story.phase = Phase.OVER
         story.arrivals = []
         story.owed = []
+
+    def _of_groups_it_left(self, story: Story) -> list[int]:
+        """Publications of which nobody knows any more, once they are dropped, that it was no member by then."""
+        since = story.expected[story.seen - 1] if story.seen else 0
+        return [n for n in range(since + 1, self.holdings.head + 1) if self.holdings.topic_of(n) in story.once_in]
 
     # Now and then -------------------------------------------------------------------------------
 
@@ -328,6 +340,7 @@ class Oracle:
         for story in self.stories.values():
             if story.running is not None or story.phase is not Phase.CONNECTED:
                 continue
+            self._judge_silence(story)
             if story.owed:
                 raise Broken("silent loss", f"{story.id} never saw {story.owed}, and nobody was told")
             if story.detached_at is not None:
@@ -346,6 +359,8 @@ class Oracle:
         story.seen = len(story.expected)
         if story.arrivals and not all(arrival.may_vanish for arrival in story.arrivals):
             raise Broken("inbound loss", f"{id} said {story.arrivals[0].text!r}, and nobody was told")
+        if story.dialect == "aspnetcore":
+            return
         given = self._token(id, token)
         is_expired = self.now - given.time > lifetime  # then it stands for no groups, and who is in none needs no other
         if frozenset(story.groups) not in given.groups and not (is_expired and not story.groups):

@@ -23,6 +23,8 @@ _SENDS_WAITING = 8
 class Peer:
     """One client: begins, falls back, reconnects, speaks, stops or vanishes, and begins again."""
 
+    dialect = "classic"
+
     def __init__(self, world: Simulation, name: str) -> None:
         self.world = world
         self.name = name
@@ -358,8 +360,9 @@ class Peer:
         self.line = self.asking = None
         self.world.rest(self)
 
-    def hop(self, transport: str) -> None:
+    def hop(self) -> None:
         """Come back on another transport while the server still has the old one."""
+        transport = self.world.rng.choice(TRANSPORTS)
         if self.state == "connected" and self.line is not None:
             self.line.wanted = False
             self.world.fall_silent(self.line)

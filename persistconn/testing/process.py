@@ -3,67 +3,53 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..protocol import (
+    ADMITTED,
     Abandon,
+    Admission,
     AppEvent,
-    Connected,
-    Disconnected,
     Drained,
     Exchange,
-    Gap,
-    Payload,
-    Received,
-    Reconnected,
-    Rejoining,
     Resume,
     Route,
-    ServerEndpoint,
     Transmit,
     Wait,
-    everyone,
-    group,
 )
+from .application import ROUTE, Application
+from .hub_side import ALL, HUB_PATH
+from .ledger import numbers_of
 from .links import Line, Packet, pings
 from .stories import Broken
 
 if TYPE_CHECKING:
     from .simulation import Simulation
 
-__all__ = ["GROUPS", "Process"]
+__all__ = ["Process"]
 
-GROUPS = ("red", "green & blue", "gr\u00fcn", "4/4")
-_ROUTE = "/echo"
+_ALL_READERS = Admission(topics=(ALL,))
 
 
-class Process:
+class Process(Application):
     """One life of a server process. What is scheduled for a dead one does nothing."""
 
     def __init__(self, world: Simulation) -> None:
-        self.world = world
-        self.epoch = world.epoch
-        self.endpoint: ServerEndpoint = world.make_endpoint(
-            [Route(_ROUTE, frozenset({"classic"}))],
+        route = Route(ROUTE, frozenset(world.dialects), frozenset({"", HUB_PATH[1:]}), takes_parts=True, resumable=True)
+        endpoint = world.make_endpoint(
+            [route],
             world.settings,
             secret_keys=[b"the same key in every life"],
             entropy=world.rng.randbytes,
             wall=world.wall,
         )
-        self.is_draining = False
-        self.waits: set[str] = set()
-        """Connections of which `send` said False and no Drained has come."""
+        super().__init__(world, endpoint)
         self._alarm: float | None = None
-        self._position = 0
         self._pumping = False
-        self._is_dead = False
-        self._abandoned = ""
-        """The connection that was cut last because it took nothing."""
 
     def die(self) -> None:
         """Killed, with all it knew."""
-        self._is_dead = True
+        self.is_dead = True
 
     # What happens to it -------------------------------------------------------------------------
 
@@ -72,8 +58,25 @@ class Process:
         world, oracle = self.world, self.world.oracle
         if not self.endpoint.is_connected(line.id):
             oracle.never_began(line.id)
-        exchange = self.endpoint.open(line.request, world.clock(), context=line, pings=world.rng.random() < 0.7)
+        is_reader = world.has_hubs and not self._is_hub(line)
+        exchange = self.endpoint.open(
+            line.request,
+            world.clock(),
+            admission=_ALL_READERS if is_reader else ADMITTED,
+            context=line,
+            pings=world.rng.random() < 0.7,
+        )
         line.exchange = exchange
+        self._opened(line, exchange)
+        self.pump()
+        if line.was_left:
+            self.world.after(0.001, self.lose, line)
+
+    def _opened(self, line: Line, exchange: Exchange) -> None:
+        oracle = self.world.oracle
+        if line.dialect == "aspnetcore":
+            self._opened_aspnetcore(line, exchange)
+            return
         if line.is_receiving and exchange.connection_id is not None:
             oracle.opening(line.id, line.number, line.seen, connect=line.action == "connect")
         elif line.action in ("start", "send") and self.endpoint.is_connected(line.id):
@@ -82,40 +85,63 @@ class Process:
             oracle.arrived(line.id, line.number, line.text)
         elif line.action == "abort":
             oracle.ending(line.id)
-        self.pump()
-        if line.was_left:
-            self.world.after(0.001, self.lose, line)
 
-    def hear(self, line: Line, text: str) -> None:
-        """A WebSocket message has arrived."""
+    def _opened_aspnetcore(self, line: Line, exchange: Exchange) -> None:
+        oracle = self.world.oracle
+        if line.is_receiving and exchange.connection_id is not None:
+            if not line.id:  # without negotiation
+                line.id = exchange.connection_id
+                oracle.negotiated(line.id, is_hub=self._is_hub(line))
+            oracle.attached(line.id, line.number, line.seen, is_stream=line.is_stream)
+        elif line.action == "connect":
+            oracle.polled(line.id)
+        elif line.action == "send":
+            for text in line.texts:
+                oracle.arrived(line.id, line.number, text)
+        elif line.action == "abort":
+            oracle.ending(line.id)
+
+    def _is_hub(self, line: Line) -> bool:
+        return line.request.path.startswith(ROUTE + HUB_PATH)
+
+    def hear(self, line: Line, data: str | bytes, text: str = "") -> None:
+        """A WebSocket message has arrived, or a part of one. `text`: what it says, when it is whole with this."""
         exchange = line.exchange
-        if self._is_dead or exchange is None or line.lost or line.ended:
+        if self.is_dead or exchange is None or line.lost or line.ended:
             return
         if exchange.paused:
-            line.held.append(text)
+            line.held.append((data, text))
             return
-        self.world.oracle.arrived(line.id, line.number, text, needs_attachment=True)
-        self.endpoint.receive(exchange, text, self.world.clock())
+        if line.dialect == "classic":
+            assert isinstance(data, str)
+            text = data
+        if text:
+            self.world.oracle.arrived(line.id, line.number, text, needs_attachment=True)
+        self.endpoint.receive(exchange, data, self.world.clock())
         self.pump()
 
-    def lose(self, line: Line) -> None:
-        """The socket of a line is gone."""
-        if self._is_dead or line.lost:
+    def lose(self, line: Line, *, graceful: bool = False) -> None:
+        """The socket of a line is gone; `graceful`: the client said so on it."""
+        if self.is_dead or line.lost:
             return
         if line.exchange is None:
             line.was_left = True
             return
+        oracle = self.world.oracle
+        if line.dialect == "aspnetcore" and self.endpoint.is_connected(line.id):
+            uncertain = line.in_flight is not None and line.has_answer
+            oracle.gone(line.id, line.number, is_stream=line.is_stream, graceful=graceful, uncertain=uncertain)
         line.lost = True
         line.in_flight = None
-        self.world.oracle.arrival_may_vanish(line.id, line.number)
+        oracle.arrival_may_vanish(line.id, line.number)
         if not line.ended:
-            self.world.oracle.detached(line.id, line.number)
-        self.endpoint.lost(line.exchange, self.world.clock())
+            oracle.detached(line.id, line.number)
+        self.endpoint.lost(line.exchange, self.world.clock(), graceful=graceful)
         self.pump()
 
     def written(self, line: Line) -> None:
         """A stalled write is through."""
-        if self._is_dead or line.lost or line.in_flight is None:
+        if self.is_dead or line.lost or line.in_flight is None:
             return
         line.in_flight = None
         line.stalled_until = 0.0
@@ -125,14 +151,14 @@ class Process:
 
     def pong(self, line: Line) -> None:
         """The answer to a ping has arrived."""
-        if not (self._is_dead or line.lost or line.ended or line.cut):
+        if not (self.is_dead or line.lost or line.ended or line.cut):
             assert line.exchange is not None
             self.endpoint.pong(line.exchange, self.world.clock())
             self.pump()
 
     def wake(self, when: float) -> None:
         """The time of a Wait has come."""
-        if self._is_dead or self._alarm != when:
+        if self.is_dead or self._alarm != when:
             return
         self._alarm = None
         self.endpoint.tick(self.world.now)
@@ -147,7 +173,7 @@ class Process:
 
     def pump(self) -> None:
         """Do all that the endpoint says."""
-        if self._pumping or self._is_dead:
+        if self._pumping or self.is_dead:
             return
         self._pumping = True
         try:
@@ -165,7 +191,8 @@ class Process:
                 elif type(output) is Resume:
                     self._resume(output.exchange)
                 elif type(output) is Drained:
-                    if output.connection_id not in self.waits:
+                    self.may_drain[output.connection_id] -= 1
+                    if self.may_drain[output.connection_id] < 0:
                         raise Broken("drained", f"nobody waits for {output.connection_id}")
                     self.waits.discard(output.connection_id)
         finally:
@@ -193,12 +220,27 @@ class Process:
                 line.ended = True
                 if line.is_receiving:
                     world.oracle.detached(line.id, line.number)
+                if line.dialect == "aspnetcore":
+                    self._answered(line, packet)
             if world.carry(line, packet):
                 written.append(exchange)
             if has_ping and not line.cut:
                 world.after(line.delay * 2, self.pong, line)
         if written:
             self.endpoint.sent(written, world.now)
+
+    def _answered(self, line: Line, packet: Packet) -> None:
+        """To an ASP.NET Core client, with all there is to this answer."""
+        oracle = self.world.oracle
+        if line.action == "negotiate" and packet.status == 200:
+            oracle.negotiated(json.loads(packet.data)["connectionId"], is_hub=self._is_hub(line))
+        elif line.action == "poll" and packet.data and packet.status == 200:
+            line.has_answer = True
+            oracle.committed(line.id, numbers_of(packet.data), line)
+        elif line.action == "poll" and packet.status == 204:
+            oracle.told_over(line.id)
+        elif line.action == "poll" and packet.status == 404:
+            oracle.unknown_poll(line.id)
 
     def _refused(self, line: Line, status: int) -> None:
         oracle = self.world.oracle
@@ -217,7 +259,7 @@ class Process:
         line: Line = exchange.context
         world = self.world
         if line.in_flight is not None and world.now - line.in_flight >= world.settings.write_deadline:
-            self._abandoned = line.id
+            self.abandoned = line.id
         if line.lost or (line.ended and line.in_flight is None):
             raise Broken("rule 2", f"Abandon for {line}, which is over")
         line.in_flight = None
@@ -229,132 +271,5 @@ class Process:
     def _resume(self, exchange: Exchange) -> None:
         line: Line = exchange.context
         held, line.held = line.held, []
-        for text in held:
-            self.hear(line, text)
-
-    # What the application does --------------------------------------------------------------------
-
-    def _tell(self, event: AppEvent) -> None:
-        world, oracle, id = self.world, self.world.oracle, event.connection_id
-        world.note("event", event)
-        if isinstance(event, Received):
-            oracle.told_received(id, str(event.data))
-        elif isinstance(event, Connected):
-            oracle.told_connected(id)
-        elif isinstance(event, Reconnected):
-            line = world.line_of(event.request)
-            oracle.told_reconnected(
-                id,
-                line.number if line.is_receiving else None,
-                recovered=event.recovered,
-                missed=event.missed,
-                adopted=event.adopted,
-                known=line.epoch == self.epoch,
-            )
-        elif isinstance(event, Rejoining):
-            token = world.line_of(event.request).groups_token
-            oracle.told_rejoining(id, event.groups, token, world.settings.groups_lifetime)
-        elif isinstance(event, Gap):
-            oracle.told_gap(id, event.missed)
-        elif isinstance(event, Disconnected):
-            oracle.told_disconnected(id, event.reason.value, stalled=self._is_stalled(id))
-        if world.rng.random() < world.weather.busy:
-            world.after(world.rng.expovariate(2.0), self._finish, event)
-        else:
-            self._finish(event)
-
-    def _is_stalled(self, id: str) -> bool:
-        """A write to this connection has been in flight for the write deadline."""
-        world = self.world
-        story = world.oracle.stories.get(id)
-        line = world.lines.get(story.attached_line or 0) if story is not None else None
-        if line is None or line.in_flight is None:
-            return self._abandoned == id
-        return world.now - line.in_flight >= world.settings.write_deadline
-
-    def _finish(self, event: AppEvent) -> None:
-        world, rng, id = self.world, self.world.rng, event.connection_id
-        if self._is_dead:
-            return
-        answer: Sequence[str] | None = None
-        error: Exception | None = None
-        if isinstance(event, Connected):
-            if rng.random() < 0.5:
-                self.join(id, rng.choice(GROUPS))
-            if rng.random() < 0.5:
-                self.send(id)
-        elif isinstance(event, Received):
-            error = self._received(id)
-        elif isinstance(event, Rejoining):
-            answer = [group for group in event.groups if rng.random() < 0.95]
-            world.oracle.joined(id, *answer)
-        world.oracle.completed(id)
-        self.endpoint.complete(event, world.now, answer=answer, error=error)
-        self.pump()
-
-    def _received(self, id: str) -> Exception | None:
-        draw = self.world.rng.random()
-        rng = self.world.rng
-        if draw < 0.55:
-            self.send(id)
-        elif draw < 0.7:
-            self.join(id, rng.choice(GROUPS))
-        elif draw < 0.78:
-            self.leave(id, rng.choice(GROUPS))
-        elif draw < 0.9:
-            self.publish("#" + rng.choice(GROUPS), exclude=[id])
-        elif draw < 0.92:
-            return ValueError("the callback failed")
-        return None
-
-    def publish(self, to: str, *, exclude: Sequence[str] = ()) -> None:
-        """Send something to everyone ('*') or a group ('#name')."""
-        world = self.world
-        payload = self._payload(to, exclude)
-        topic = everyone(_ROUTE) if to == "*" else group(_ROUTE, to[1:])
-        position = self.endpoint.publish(topic, payload, world.now, exclude=exclude)
-        if position <= self._position:
-            raise Broken("position", f"{position} after {self._position}")
-        self._position = position
-        self.pump()
-
-    def send(self, id: str) -> None:
-        """Send something to one connection."""
-        payload = self._payload("@" + id, ())
-        if self.endpoint.send(id, payload, self.world.now) is False:
-            self.waits.add(id)
-        self.pump()
-
-    def _payload(self, to: str, exclude: Sequence[str]) -> Payload:
-        world = self.world
-        size = 8 if world.rng.random() < 0.9 else world.rng.randrange(10, world.settings.ring_bytes // 40)
-        number = world.oracle.published(to, size, exclude)
-        json_text = b"%d" % number if size == 8 else b'[%d,"%b"]' % (number, b"x" * (size - 8))
-        return Payload.of_json(json_text)
-
-    def join(self, id: str, group: str) -> None:
-        """Put a connection into a group."""
-        self.endpoint.join(id, group, self.world.now)
-        self.world.oracle.joined(id, group)
-        self.pump()
-
-    def leave(self, id: str, group: str) -> None:
-        """Take a connection out of a group."""
-        self.endpoint.leave(id, group, self.world.now)
-        self.world.oracle.left(id, group)
-        self.pump()
-
-    def close(self, id: str, *, allow_reconnect: bool) -> None:
-        """End a connection."""
-        if allow_reconnect:
-            self.world.oracle.detached(id, None)
-        else:
-            self.world.oracle.ending(id)
-        self.endpoint.close(id, self.world.now, reason="enough", allow_reconnect=allow_reconnect)
-        self.pump()
-
-    def drain(self) -> None:
-        """Prepare to go away."""
-        self.is_draining = True
-        self.endpoint.drain(self.world.now)
-        self.pump()
+        for data, text in held:
+            self.hear(line, data, text)

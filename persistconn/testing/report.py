@@ -45,6 +45,6 @@ class SimulationReport:
     """Messages whose loss was told."""
     restarts: int
     transports: dict[str, int]
-    """Receive requests let in, by transport."""
+    """Receive requests let in, by transport; those of ASP.NET Core clients as `aspnetcore webSockets` and so on."""
     trace_hash: str
     """Of everything that happened, in order: equal for equal seeds."""

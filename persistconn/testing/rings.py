@@ -45,7 +45,9 @@ class _Publication:
     topic: str
     count: int
     topic_bytes: int
+    """Of its topic, from the beginning up to the one before it."""
     bytes: int
+    """The same of all topics."""
     time: float
 
 
@@ -69,7 +71,7 @@ class Holdings:
         count, bytes_ = self._totals.get(topic, (0, 0))
         self._totals[topic] = (count + 1, bytes_ + size)
         self._bytes += size
-        self._publications.append(_Publication(topic, count + 1, bytes_ + size, self._bytes, now))
+        self._publications.append(_Publication(topic, count + 1, bytes_, self._bytes - size, now))
         return len(self._publications)
 
     def topic_of(self, number: int) -> str:
@@ -88,8 +90,8 @@ class Holdings:
         return (
             count - publication.count >= limits.messages
             or report.time - publication.time >= limits.age
-            or topic_bytes - publication.topic_bytes + limits.overhead >= limits.bytes
-            or report.bytes - publication.bytes + limits.overhead >= limits.total_bytes
+            or topic_bytes - publication.topic_bytes >= limits.bytes
+            or report.bytes - publication.bytes >= limits.total_bytes
         )
 
     def is_countable(self, number: int, report: Report) -> bool:
@@ -100,5 +102,5 @@ class Holdings:
         return (
             count - publication.count < limits.messages * _COUNTABLE_RINGS
             and report.time - publication.time < limits.age
-            and report.bytes - publication.bytes + limits.overhead < limits.total_bytes
+            and report.bytes - publication.bytes < limits.total_bytes
         )

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import heapq
-from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from hashlib import blake2b
 from random import Random
-from typing import Any
 
 from ..protocol import ServerEndpoint
 from ..settings import Settings
-from ..wire.http import Request
-from .links import CALM, Line, Packet, Weather
+from .application import GROUPS
+from .aspnetcore_peers import AspNetCorePeer
+from .links import CALM, Weather
+from .network import Network
 from .oracle import Oracle
-from .peers import TRANSPORTS, Peer
-from .process import GROUPS, Process
+from .peers import Peer
+from .process import Process
 from .report import PromiseBroken, SimulationReport
 from .rings import Limits
 from .stories import Broken, Phase
@@ -26,14 +24,15 @@ __all__ = ["Simulation"]
 
 _SPELL = 900
 """Steps between two times of calm, in which everything is audited."""
-_TRACE = 30
+_WORLDS = (("classic",), ("aspnetcore",), ("classic", "aspnetcore"))
+"""What the clients of a world speak."""
 
 
-class Simulation:
+class Simulation(Network):
     """Runs a server endpoint in a bad world and checks the promise after every step.
 
     The same seed gives the same run. `endpoint` makes the endpoint (with the arguments of `ServerEndpoint`),
-    so that a changed one can be tried; `settings` overrides what the seed would draw.
+    so that a changed one can be tried; `settings` and `dialects` override what the seed would draw.
 
     >>> report = Simulation(7).run(steps=300)
     >>> report.steps >= 300 and report.trace_hash == Simulation(7).run(steps=300).trace_hash
@@ -47,41 +46,34 @@ class Simulation:
         peers: int | None = None,
         settings: Settings | None = None,
         weather: Weather | None = None,
+        dialects: Sequence[str] | None = None,
         endpoint: Callable[..., ServerEndpoint] = ServerEndpoint,
     ) -> None:
         self.seed = seed
-        self.rng = Random(seed)
+        rng = Random(seed)
+        self.dialects = rng.choice(_WORLDS) if dialects is None else tuple(dialects)
+        self.has_hubs = "aspnetcore" in self.dialects and rng.random() < 0.8
+        """Some clients speak the hub protocol, so everybody reads a topic that they can subscribe to."""
         self.make_endpoint = endpoint
-        self.settings = draw_settings(self.rng) if settings is None else settings
-        self._rough = Weather(latency=self.rng.choice((0.005, 0.03, 0.1))) if weather is None else weather
-        self.weather = self._rough
-        self.now = 0.0
-        self.wall = 1_700_000_000.0
-        self.steps = 0
-        self.jumps = 0
-        self.restarts = 0
-        self.epoch = 0
-        self.is_calm = False
-        self._calm_until = 0.0
-        self.is_closing = False
-        self.is_down = False
-        self._heap: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
-        self._serial = 0
-        self._lines = 0
-        self.lines: dict[int, Line] = {}
-        """Those that have reached the server, by number."""
-        self._requests: dict[int, Line] = {}
-        self._trace: deque[str] = deque(maxlen=_TRACE)
-        self._hash = blake2b(digest_size=16)
-        self._transports: Counter[str] = Counter()
-        settings = self.settings
-        self.oracle = Oracle(
+        self.settings = settings = draw_settings(rng) if settings is None else settings
+        self._rough = Weather(latency=rng.choice((0.005, 0.03, 0.1))) if weather is None else weather
+        oracle = Oracle(
             Limits(settings.ring_messages, settings.ring_bytes, settings.ring_age, settings.total_ring_bytes),
             disconnect_timeout=settings.disconnect_timeout,
             disconnect_threshold=settings.disconnect_threshold,
         )
+        super().__init__(rng, self._rough, oracle)
+        self.wall = 1_700_000_000.0
+        self.jumps = 0
+        self.restarts = 0
+        self.epoch = 0
+        self._calm_until = 0.0
+        self.is_closing = False
         self.process = Process(self)
-        self.peers = [Peer(self, f"p{number}") for number in range(peers or self.rng.randrange(3, 9))]
+        self.peers = [self._make_peer(f"p{number}") for number in range(peers or rng.randrange(3, 9))]
+
+    def _make_peer(self, name: str) -> Peer | AspNetCorePeer:
+        return Peer(self, name) if self.rng.choice(self.dialects) == "classic" else AspNetCorePeer(self, name)
 
     # Running ------------------------------------------------------------------------------------
 
@@ -99,7 +91,7 @@ class Simulation:
                 self._calm()
             self._close()
         except Exception as error:
-            raise PromiseBroken(self.seed, self.steps, error, list(self._trace)) from error
+            raise PromiseBroken(self.seed, self.steps, error, list(self.trace)) from error
         oracle = self.oracle
         return SimulationReport(
             seed=self.seed,
@@ -110,156 +102,38 @@ class Simulation:
             gaps=oracle.gaps,
             lost=oracle.lost,
             restarts=self.restarts,
-            transports=dict(self._transports),
-            trace_hash=self._hash.hexdigest(),
+            transports=dict(self.transports),
+            trace_hash=self.trace_hash,
         )
 
     def _step(self) -> None:
-        when, _, act, arguments = heapq.heappop(self._heap)
-        if when > self.now:
-            self.now = when
-            self.oracle.now = when
-        self.steps += 1
-        self.note(act.__name__, *arguments)
-        act(*arguments)
+        self.step()
         if self.steps % 64 == 0:
             self._check_bounds()
 
-    def note(self, *what: object) -> None:
-        """Write a line of the trace."""
-        line = f"{self.now:.3f} {' '.join(map(str, what))}"
-        self._trace.append(line)
-        self._hash.update(line.encode())
-
-    def at(self, when: float, act: Callable[..., None], *arguments: Any) -> None:
-        """Do something at that time."""
-        self._serial += 1
-        heapq.heappush(self._heap, (when, self._serial, act, arguments))
-
-    def after(self, delay: float, act: Callable[..., None], *arguments: Any) -> None:
-        """Do something so many seconds from now."""
-        self.at(self.now + delay, act, *arguments)
-
-    def clock(self) -> float:
-        """What a careless caller takes for now: sometimes a little in the past (rule 4)."""
-        return self.now if self.rng.random() < 0.98 else self.now - self.rng.random()
-
-    def next_number(self) -> int:
-        """The number of the next line."""
-        self._lines += 1
-        return self._lines
+    @property
+    def patience(self) -> float:
+        """So long an ASP.NET Core client waits for a sign of life."""
+        return 2 * self.settings.ping_interval + 0.5
 
     def seen_of(self, id: str) -> int:
         """How many publications a client has seen."""
         story = self.oracle.stories.get(id)
         return 0 if story is None else story.seen
 
-    def line_of(self, request: Request) -> Line:
-        """The line of a request that the endpoint names in an event."""
-        return self._requests[id(request)]
-
-    # The network --------------------------------------------------------------------------------
-
-    def dial(self, line: Line) -> None:
-        """Carry a request to the server, or not."""
-        rng, weather = self.rng, self.weather
-        line.delay = rng.expovariate(1.0 / weather.latency)
-        draw = rng.random()
-        if self.is_down or draw < weather.refused:
-            self.after(line.delay, line.peer.broken, line)
-        elif draw < weather.refused + weather.swallowed:
-            line.cut = True
-        else:
-            self.after(line.delay, self._arrive, line)
-            if line.is_receiving and rng.random() < weather.cut:
-                self.after(rng.expovariate(1.0 / weather.lifetime), self._cut, line)
-
-    def _arrive(self, line: Line) -> None:
-        if self.is_down:
-            self.after(line.delay, line.peer.broken, line)
-            return
-        self.lines[line.number] = self._requests[id(line.request)] = line
-        if line.is_receiving:
-            self._transports[line.transport] += 1
-        self.process.accept(line)
-
-    def carry(self, line: Line, packet: Packet) -> bool:
-        """Bring to the client what the server writes. True: written at once; else `written` comes later."""
-        rng, weather, now = self.rng, self.weather, self.now
-        when = line.stalled_until
-        if when <= now:
-            when = now
-            if rng.random() < weather.slow:
-                line.stalled_until = when = now + rng.expovariate(1.0 / weather.stall)
-                line.unhurt = False
-        if packet.ended and rng.random() < weather.answer_lost:
-            self._cut(line)
-        if not line.cut:
-            split = len(packet.data) > 1 and rng.random() < weather.split
-            for part in line.split(packet, rng) if split else (packet,):
-                line.arrives = max(line.arrives, when + line.delay)
-                self.at(line.arrives, self._deliver, line, part)
-        if when > now:
-            line.in_flight = now
-            self.at(when, self.process.written, line)
-            return False
-        return True
-
-    def _deliver(self, line: Line, packet: Packet) -> None:
-        if not line.cut:
-            line.peer.hear(line, packet)
-
-    def _cut(self, line: Line) -> None:
-        """The line breaks. Each side notices in its own time, the client perhaps never."""
-        if line.cut or self.is_calm:
-            return
-        rng = self.rng
-        line.cut = True
-        line.unhurt = False
-        if rng.random() < 0.8:
-            self.after(rng.random() * 2.0, line.peer.broken, line)
-        self._server_notices(line)
-
-    def _server_notices(self, line: Line) -> None:
-        draw = self.rng.random()
-        exchange = line.exchange
-        if draw < 0.1 and exchange is not None and exchange.pings and line.transport == "webSockets":
-            return  # never: the endpoint has to find out by its pings
-        self.after(draw * 1.5 if draw < 0.7 else draw * 15.0, self.process.lose, line)
-
-    def hang_up(self, line: Line) -> None:
-        """The client closes its end."""
-        if not line.cut:
-            line.cut = True
-            self.after(line.delay, self.process.lose, line)
-
-    def fall_silent(self, line: Line) -> None:
-        """The client is gone without closing anything."""
-        if not line.cut:
-            line.cut = True
-            self._server_notices(line)
-
-    def say(self, line: Line, text: str) -> None:
-        """Carry a message of the client on a WebSocket."""
-        self.after(line.delay, self._said, line, text)
-
-    def _said(self, line: Line, text: str) -> None:
-        if not line.cut:
-            self.process.hear(line, text)
-
     # What people do -----------------------------------------------------------------------------
 
-    def rest(self, peer: Peer) -> None:
+    def rest(self, peer: Peer | AspNetCorePeer) -> None:
         """A client is away for a while."""
         self.after(self.rng.random() * 4.0, self._begin, peer)
 
-    def _begin(self, peer: Peer) -> None:
+    def _begin(self, peer: Peer | AspNetCorePeer) -> None:
         if self.is_calm:
             self.at(self._calm_until, self._begin, peer)
         else:
             peer.begin()
 
-    def _whim(self, peer: Peer) -> None:
+    def _whim(self, peer: Peer | AspNetCorePeer) -> None:
         rng = self.rng
         if self.is_closing:
             return
@@ -272,7 +146,7 @@ class Simulation:
             elif draw < 0.92:
                 peer.vanish()
             elif draw < 0.97:
-                peer.hop(rng.choice(TRANSPORTS))
+                peer.hop()
         self.at(max(self._calm_until, self.now) + rng.expovariate(0.7), self._whim, peer)
 
     def _act(self) -> None:
@@ -343,7 +217,7 @@ class Simulation:
     def _check_bounds(self) -> None:
         if self.is_down:
             return
-        if self._heap and self._heap[0][0] >= self.now:
+        if self.heap and self.heap[0][0] >= self.now:
             self.oracle.check_overdue()
         statistics = self.process.endpoint.statistics()
         most = self.settings.total_ring_bytes + self.settings.ring_bytes // 40 + 256
@@ -360,11 +234,14 @@ class Simulation:
         self.weather = replace(CALM, latency=self._rough.latency)
         horizon = self.now + 2 * settings.disconnect_timeout + settings.disconnect_threshold + 35.0
         self._calm_until = horizon
-        while self._heap[0][0] < horizon:
+        while self.heap[0][0] < horizon:
             self._step()
         for peer in self.peers:
             if peer.state == "connected":
                 self.oracle.audit(peer.id, peer.groups_token, settings.groups_lifetime)
+                self.process.audit(peer.id)
+                if isinstance(peer, AspNetCorePeer) and peer.ledger is not None and peer.ledger.waiting:
+                    raise Broken("ack", f"{peer.ledger.waiting} frames of {peer.name} are not acknowledged")
             elif peer.state != "away":
                 raise Broken("liveness", f"all is calm, but {peer.name} is still {peer.state}")
         for id in self.process.waits:
@@ -382,7 +259,7 @@ class Simulation:
             else:
                 peer.vanish()
         horizon = self.now + settings.disconnect_timeout + settings.disconnect_threshold + settings.ring_age + 30.0
-        while self._heap and self._heap[0][0] < horizon:
+        while self.heap and self.heap[0][0] < horizon:
             self._step()
         self.now = horizon
         for story in self.oracle.stories.values():

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from .rings import Report
+
+if TYPE_CHECKING:
+    from .links import Line
 
 __all__ = ["Arrival", "Attachment", "Broken", "Phase", "Story", "Token"]
 
@@ -16,6 +20,10 @@ class Broken(AssertionError):
     def __init__(self, rule: str, what: str) -> None:
         super().__init__(f"{rule}: {what}")
         self.rule = rule
+        self.what = what
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.rule, self.what)  # a pool of processes hands it on
 
 
 class Phase(Enum):
@@ -64,14 +72,22 @@ class Story:
         "arrivals",
         "attached_line",
         "attachments",
+        "committed",
         "detached_at",
+        "dialect",
         "ending",
         "expected",
+        "final",
+        "final_until",
         "groups",
         "has_lost",
         "has_rejoined",
         "id",
+        "is_deaf",
+        "is_stateful",
         "lately",
+        "must_end",
+        "once_in",
         "owed",
         "phase",
         "reports",
@@ -84,6 +100,8 @@ class Story:
         self.id = id
         self.phase = Phase.UNKNOWN
         self.groups: set[str] = set()
+        self.once_in: set[str] = set()
+        """Topics of groups it has left."""
         self.lately: list[frozenset[str]] = []
         """What `groups` was in the course of its last change."""
         self.expected: list[int] = []
@@ -107,6 +125,21 @@ class Story:
         self.arrivals: list[Arrival] = []
         self.ending = False
         """The client or the application has asked for its end."""
+
+        # Of ASP.NET Core only:
+        self.dialect = "classic"
+        self.is_deaf = False
+        """It reads nothing before its handshake."""
+        self.is_stateful = False
+        """Stateful reconnect is on: it outlives its socket."""
+        self.must_end = False
+        """Its client has gone for good, and the server knows."""
+        self.final: int | None = None
+        """How much of `expected` there was when the application ended it; the client has to get that."""
+        self.final_until = 0.0
+        """Until then a poll is told so."""
+        self.committed: dict[int, Line] = {}
+        """Publications that were the answer to a poll, and on which line."""
 
     @property
     def is_known(self) -> bool:

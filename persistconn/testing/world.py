@@ -14,6 +14,10 @@ def draw_settings(rng: Random) -> Settings:
     disconnect_timeout = rng.choice((6.0, 8.0, 12.0))
     return Settings(
         keep_alive=2.0,
+        ping_interval=2.0,
+        client_timeout=3_600.0,
+        poll_timeout=rng.choice((3.0, 5.0, 15.0)),
+        allow_stateful_reconnect=True,
         disconnect_timeout=disconnect_timeout,
         disconnect_threshold=rng.choice((0.0, 2.0)),
         connection_timeout=rng.choice((5.0, 15.0)),

@@ -129,3 +129,57 @@ def test_what_stateful_reconnect_numbers() -> None:
     assert isinstance(Invocation("t", []), TRACKED) and isinstance(Completion("1"), TRACKED)
     assert isinstance(Cancel("1"), TRACKED)
     assert not isinstance(Ping(), TRACKED) and not isinstance(Close(), TRACKED) and not isinstance(Ack(1), TRACKED)
+
+
+# The way that a single call takes -----------------------------------------------------------------
+
+TEXT_BYTES = st.binary(max_size=40)
+
+
+def as_read(protocol: HubProtocol, data: bytes, limit: int | None) -> Any:
+    """The only message in `data`, read the long way; None if there is none, or more, or nonsense."""
+    try:
+        records, rest = protocol.split(data, limit)
+        return protocol.read(*records) if len(records) == 1 and not rest else None
+    except RemoteProtocolError:
+        return None
+
+
+@both
+@given(st.lists(SPEECH, max_size=2), TEXT_BYTES, st.none() | st.integers(1, 200))
+def test_the_short_way_of_a_call_says_the_same_as_the_long_one_or_nothing(
+    protocol: HubProtocol, speeches: list[tuple[str, dict[str, Any]]], noise: bytes, limit: int | None
+) -> None:
+    stream = b"".join(write(protocol, *speech) for speech in speeches)
+    for data in (stream, stream[:-1], stream + noise, noise):
+        short = protocol.plain_call(data, limit)
+        long = as_read(protocol, data, limit)
+        if short is not None:
+            assert plain(short, protocol) == plain(long, protocol)
+        elif isinstance(long, Invocation):
+            assert long.is_stream or long.stream_ids
+
+
+@both
+def test_the_short_way_is_for_one_plain_call(protocol: HubProtocol) -> None:
+    call = protocol.invocation("Sum", [1, 2], "7")
+    assert protocol.plain_call(call, len(call)) is not None
+    others = [
+        protocol.invocation("Sum", [], "7", stream_ids=["8"]),
+        protocol.invocation("Sum", [], "7", is_stream=True),
+        protocol.ping(),
+        call + call,
+        call[:-1],
+        b"",
+        "",
+    ]
+    assert [protocol.plain_call(data, None) for data in others] == [None] * len(others)
+    assert protocol.plain_call(call, len(call) - 1) is None
+
+
+def test_the_short_way_reads_text_and_leaves_what_is_odd_to_the_long_one() -> None:
+    assert JSON.plain_call('{"type":1,"target":"Hé","arguments":[]}\x1e', None) == Invocation("Hé", [])
+    for odd in ('{"type":1,"target":"Hi","arguments":[]}\x1e\ud800', "[" * 70 + "]" * 70 + "\x1e", "{\x1e"):
+        assert JSON.plain_call(odd, None) is None
+    assert MESSAGEPACK.plain_call(b"\x02\x91\xc1", None) is None
+    assert MESSAGEPACK.plain_call("text", None) is None

@@ -721,3 +721,28 @@ def test_every_message_once_and_in_order_whatever_is_cut(protocol: HubProtocol, 
     assert line.heard == list(range(1, line.peer.said + 1))
     assert line.peer.heard == list(range(1, line.said + 1))
     assert (line.session.buffered, line.peer.unacknowledged) == (0, {})
+
+
+def test_what_the_old_socket_brought_is_ignored_until_the_new_one_is_read() -> None:
+    session = HubSession([JSON], Settings(), 0.0, resumable=True)
+    session.receive(b'{"protocol":"json","version":2}\x1e', 0.0)
+    session.dispatched(0.0)
+    first, second = JsonProtocol().invocation("say", [1]), JsonProtocol().invocation("say", [2])
+    heard: list[object] = []
+
+    def receive(data: bytes) -> None:
+        heard.extend(output.arguments[0] for output in session.receive(data, 1.0) if isinstance(output, Invocation))
+        session.dispatched(1.0)
+
+    session.ended(graceful=False)  # while both calls wait until they can be received
+    receive(first)
+    session.resume(1.0, late=True)
+    receive(second)
+    session.reconnected()
+    receive(JsonProtocol().sequence(1) + first + second[:10])
+    session.ended(graceful=False)
+    session.resume(1.0, late=True)
+    receive(second[10:])
+    session.reconnected()
+    receive(JsonProtocol().sequence(2) + second)
+    assert [bytes(argument) for argument in heard] == [b"1", b"2"]  # type: ignore[call-overload]

@@ -30,14 +30,17 @@ FLAGS = [
     "--disable-sync",
 ]
 HERE = Path(__file__).parent
+NEWER = ("test_aspnetcore", "test_both", "test_signalr")
+"""Tests with clients of ASP.NET Core: they run beside those with classic ones, for most of the time clients wait."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.interop)
-            if isinstance(item, pytest.Function) and hasattr(item, "callspec"):  # `-n 2 --dist loadgroup`: side by side
-                item.add_marker(pytest.mark.xdist_group(str(item.callspec.params.get("backend"))))
+            if isinstance(item, pytest.Function) and hasattr(item, "callspec"):  # `-n 4 --dist loadgroup`: side by side
+                family = "newer" if item.path.stem.startswith(NEWER) else "classic"
+                item.add_marker(pytest.mark.xdist_group(f"{item.callspec.params.get('backend')} {family}"))
 
 
 @pytest.fixture(scope="package", params=("asyncio", "trio"))

@@ -37,6 +37,7 @@ class CoreTalk(Talk):
         Route("/other"),
         Route("/parts", takes_parts=True),
         Route("/core", frozenset({"aspnetcore"})),
+        Route("/polled", transports=(LP, SSE)),
     )
 
     @property

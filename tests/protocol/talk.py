@@ -24,7 +24,7 @@ from persistconn.protocol import (
     Transmit,
     Wait,
 )
-from persistconn.protocol.reception import ADMITTED
+from persistconn.protocol.admission import ADMITTED
 from persistconn.wire.http import Chunk, End, Head, Headers, Message, Ping
 from persistconn.wire.transports import EventStreamReader
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import quote
 
 import pytest
 
-from persistconn import Settings
-from persistconn.protocol import Admission, Connected, Disconnected
+from persistconn import ConfigurationError, Settings
+from persistconn.protocol import Admission, Connected, Disconnected, Route
 from persistconn.wire.aspnetcore import NO_DELETE, NO_POST_ON_WEBSOCKETS, UNKNOWN_ID, USER_CHANGED
 
 from .aspnetcore_talk import ACCEPT, LP, SSE, TRANSPORTS, WS, CoreClient, CoreTalk, statuses
@@ -229,3 +230,29 @@ def test_connections_are_not_taken_over_by_the_other_dialect(talk: CoreTalk) -> 
     assert statuses(talk, [talk.open("/echo", f"id={classic.id}")]) == [UNKNOWN]
     classic.token = core.token
     assert talk.status(classic.attach("connect")) == 400
+
+
+# Transports that are off --------------------------------------------------------------------------
+
+
+def test_transports_that_are_off_are_neither_offered_nor_given(talk: CoreTalk) -> None:
+    offered = talk.json(talk.open("/polled/negotiate", "negotiateVersion=1", method="POST"))
+    assert [one["transport"] for one in offered["availableTransports"]] == ["LongPolling", "ServerSentEvents"]
+    exchange = talk.open("/polled", f"id={offered['connectionToken']}", upgrade=True)
+    text = b"WebSockets transport not supported by this end point type"
+    assert statuses(talk, [exchange]) == [(404, text)]
+    assert statuses(talk, [talk.open("/polled", upgrade=True)]) == [(404, text)]
+    assert talk.told(Connected) == []
+
+
+def test_classic_clients_are_not_given_them_either(talk: CoreTalk) -> None:
+    offered = talk.json(talk.open("/polled/negotiate", "clientProtocol=2.1"))
+    assert offered["TryWebSockets"] is False
+    query = f"transport={WS}&clientProtocol=2.1&connectionToken={quote(offered['ConnectionToken'])}"
+    exchange = talk.open("/polled/connect", query, upgrade=True)
+    assert statuses(talk, [exchange]) == [(400, b"Protocol error: Unknown transport.")]
+
+
+def test_a_transport_that_nobody_knows_is_told_at_the_start() -> None:
+    with pytest.raises(ConfigurationError, match=r"smoke.*: there are webSockets"):
+        Route("/echo", transports=("smoke",))

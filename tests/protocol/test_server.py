@@ -978,6 +978,15 @@ def test_a_keep_alive_of_the_client_is_no_message() -> None:
     assert not talk.told(Received)
 
 
+def test_a_keep_alive_beside_a_message_is_none_either() -> None:
+    talk = Talk()
+    client = Client(talk, WS).start()
+    assert client.exchange is not None
+    talk.endpoint.receive_all(client.exchange, ("{}", "said"), talk.now)
+    talk.drain()
+    assert [event.data for event in talk.told(Received)] == ["said"]
+
+
 def test_what_comes_on_an_ended_socket_is_dropped() -> None:
     talk = Talk()
     client = Client(talk, WS).start()

@@ -11,11 +11,11 @@ import pytest
 from persistconn.bus import topics
 from persistconn.bus.topics import Topics
 from persistconn.protocol import Connected, Gap, server
+from persistconn.protocol.classic_requests import ClassicRequests
 from persistconn.protocol.delivery import Delivery
 from persistconn.protocol.lifecycle import Lifecycle
-from persistconn.protocol.reception import Reception
 
-__all__ = ["PLANTED", "Planted"]
+__all__ = ["PLANTED", "Planted", "planter", "wrap"]
 
 
 @dataclass(frozen=True)
@@ -25,19 +25,30 @@ class Planted:
     name: str
     plant: Callable[[pytest.MonkeyPatch], None]
     shows: frozenset[str]
+    dialects: tuple[str, ...]
+    """What the clients speak that have to find it."""
+
+
+_Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+def planter(into: list[Planted], *dialects: str) -> Callable[..., Callable[[_Plant], None]]:
+    """Makes a decorator for functions that plant a bug; its arguments are the rules by which the bug may show."""
+
+    def planted(*shows: str) -> Callable[[_Plant], None]:
+        def remember(plant: _Plant) -> None:
+            into.append(Planted(plant.__name__, plant, frozenset(shows), dialects))
+
+        return remember
+
+    return planted
 
 
 PLANTED: list[Planted] = []
+_planted = planter(PLANTED, "classic")
 
 
-def _planted(*shows: str) -> Callable[[Callable[[pytest.MonkeyPatch], None]], None]:
-    def remember(plant: Callable[[pytest.MonkeyPatch], None]) -> None:
-        PLANTED.append(Planted(plant.__name__, plant, frozenset(shows)))
-
-    return remember
-
-
-def _wrap(patch: pytest.MonkeyPatch, owner: Any, name: str, replacement: Callable[..., Any]) -> None:
+def wrap(patch: pytest.MonkeyPatch, owner: Any, name: str, replacement: Callable[..., Any]) -> None:
     """Replace a method; the replacement gets the original first."""
     original = getattr(owner, name)
     patch.setattr(owner, name, lambda *given, **named: replacement(original, *given, **named))
@@ -51,7 +62,7 @@ def cursor_one_too_far(patch: pytest.MonkeyPatch) -> None:
     def quoted(original: Any, self: Any, session: Any, cursor: Any, otherwise: int) -> int:
         return int(original(self, session, cursor, otherwise)) + (cursor is not None)
 
-    _wrap(patch, Reception, "_quoted", quoted)
+    wrap(patch, ClassicRequests, "_quoted", quoted)
 
 
 @_planted("order")
@@ -59,12 +70,12 @@ def cursor_one_too_short(patch: pytest.MonkeyPatch) -> None:
     def quoted(original: Any, self: Any, session: Any, cursor: Any, otherwise: int) -> int:
         return max(session.origin, int(original(self, session, cursor, otherwise)) - (cursor is not None))
 
-    _wrap(patch, Reception, "_quoted", quoted)
+    wrap(patch, ClassicRequests, "_quoted", quoted)
 
 
 @_planted("silent loss", "ring")
 def position_confirmed_when_it_is_written(patch: pytest.MonkeyPatch) -> None:
-    _wrap(patch, Reception, "_quoted", lambda original, self, session, cursor, otherwise: session.position)
+    wrap(patch, ClassicRequests, "_quoted", lambda original, self, session, cursor, otherwise: session.position)
 
 
 @_planted("silent loss", "recovered", "ring")
@@ -76,7 +87,7 @@ def acknowledged_early(patch: pytest.MonkeyPatch) -> None:
                 topic.forgotten = 0
         return original(self, reader)
 
-    _wrap(patch, Topics, "pull", pull)
+    wrap(patch, Topics, "pull", pull)
 
 
 @_planted("silent loss", "gap size", "groups token", "recovered", "order", "audience")
@@ -93,10 +104,10 @@ def ring_wraps_without_a_trace(patch: pytest.MonkeyPatch) -> None:
         original(self, topic, *more)
         topic.lost.pop()
 
-    _wrap(patch, Topics, "_drop", drop)
+    wrap(patch, Topics, "_drop", drop)
 
 
-@_planted("ring")
+@_planted("ring", "slow")
 def ring_too_small(patch: pytest.MonkeyPatch) -> None:
     def post(original: Any, self: Any, topic: Any, *more: Any) -> Any:
         made = original(self, topic, *more)
@@ -104,7 +115,7 @@ def ring_too_small(patch: pytest.MonkeyPatch) -> None:
             self._drop(topic, "ring_messages")
         return made
 
-    _wrap(patch, Topics, "post", post)
+    wrap(patch, Topics, "post", post)
 
 
 @_planted("audience")
@@ -112,7 +123,7 @@ def exclude_ignored_on_replay(patch: pytest.MonkeyPatch) -> None:
     def visible(original: Any, position: int, exclude: Any, intervals: Any, reader_id: str) -> bool:
         return bool(original(position, None, intervals, reader_id))
 
-    _wrap(patch, topics, "visible", visible)
+    wrap(patch, topics, "visible", visible)
 
 
 @_planted("audience")
@@ -120,7 +131,7 @@ def membership_ignored_on_replay(patch: pytest.MonkeyPatch) -> None:
     def visible(original: Any, position: int, exclude: Any, intervals: Any, reader_id: str) -> bool:
         return bool(original(position, exclude, (-1,), reader_id))
 
-    _wrap(patch, topics, "visible", visible)
+    wrap(patch, topics, "visible", visible)
 
 
 @_planted("order", "silent loss", "ring")
@@ -136,7 +147,7 @@ def gap_not_reported(patch: pytest.MonkeyPatch) -> None:
     def queue(original: Any, self: Any, session: Any, *events: Any) -> None:
         original(self, session, *(event for event in events if not isinstance(event, Gap)))
 
-    _wrap(patch, Lifecycle, "_queue", queue)
+    wrap(patch, Lifecycle, "_queue", queue)
 
 
 @_planted("gap size", "silent loss")
@@ -145,7 +156,7 @@ def gap_size_wrong_by_one(patch: pytest.MonkeyPatch) -> None:
         count: int | None = original(*given)
         return count and count + 1
 
-    _wrap(patch, Topics, "_missed", missed)
+    wrap(patch, Topics, "_missed", missed)
 
 
 @_planted("silent loss", "ring", "recovered")
@@ -153,7 +164,7 @@ def always_recovered(patch: pytest.MonkeyPatch) -> None:
     def reconnected(original: Any, self: Any, session: Any, recovered: bool, missed: Any) -> None:
         original(self, session, True, 0)
 
-    _wrap(patch, Lifecycle, "reconnected", reconnected)
+    wrap(patch, Lifecycle, "reconnected", reconnected)
 
 
 # Transmits --------------------------------------------------------------------------------------
@@ -161,11 +172,11 @@ def always_recovered(patch: pytest.MonkeyPatch) -> None:
 
 @_planted("rule 2", "LocalProtocolError")
 def end_before_sent(patch: pytest.MonkeyPatch) -> None:
-    def finish(original: Any, self: Any, session: Any, last: Any) -> None:
+    def finish(original: Any, self: Any, session: Any, *more: Any) -> None:
         session.exchange.in_flight = 0
-        original(self, session, last)
+        original(self, session, *more)
 
-    _wrap(patch, Delivery, "_finish", finish)
+    wrap(patch, Delivery, "_finish", finish)
 
 
 @_planted("rule 2", "LocalProtocolError")
@@ -175,7 +186,7 @@ def two_transmits_in_flight(patch: pytest.MonkeyPatch) -> None:
             session.exchange.in_flight = 0
         original(self, session)
 
-    _wrap(patch, Delivery, "look_at", look_at)
+    wrap(patch, Delivery, "look_at", look_at)
 
 
 # Life -------------------------------------------------------------------------------------------
@@ -187,12 +198,12 @@ def connected_twice(patch: pytest.MonkeyPatch) -> None:
         original(self, session, request)
         self._queue(session, Connected(session.id, session.route, request))
 
-    _wrap(patch, Lifecycle, "begin", begin)
+    wrap(patch, Lifecycle, "begin", begin)
 
 
 @_planted("timed out")
 def timed_out_never_fires(patch: pytest.MonkeyPatch) -> None:
-    _wrap(patch, Lifecycle, "_arm_absence", lambda original, self, session: None)
+    wrap(patch, Lifecycle, "_arm_absence", lambda original, self, session: None)
 
 
 @_planted("rule 3", "LocalProtocolError")
@@ -201,19 +212,19 @@ def callbacks_overlap(patch: pytest.MonkeyPatch) -> None:
         session.event = None
         original(self, session, *more)
 
-    _wrap(patch, Lifecycle, "receive", receive)
+    wrap(patch, Lifecycle, "receive", receive)
 
 
 @_planted("revived")
 def ended_ids_forgotten(patch: pytest.MonkeyPatch) -> None:
-    _wrap(patch, Lifecycle, "remember", lambda original, *given: None)
+    wrap(patch, Lifecycle, "remember", lambda original, *given: None)
 
 
 @_planted("groups token")
 def groups_token_not_repeated_after_a_loss(patch: pytest.MonkeyPatch) -> None:
-    _wrap(patch, Reception, "_has_confirmed", lambda original, *given: True)
+    wrap(patch, ClassicRequests, "_has_confirmed", lambda original, *given: True)
 
 
 @_planted("memory")
 def readers_never_removed(patch: pytest.MonkeyPatch) -> None:
-    _wrap(patch, Topics, "remove", lambda original, self, reader: None)
+    wrap(patch, Topics, "remove", lambda original, self, reader: None)

@@ -13,11 +13,13 @@ from concurrent.futures import ProcessPoolExecutor
 import pytest
 
 from persistconn.testing import Simulation, SimulationReport
+from persistconn.testing.aspnetcore_peers import TRANSPORTS as TRANSPORTS_OF_ASPNETCORE
 from persistconn.testing.peers import TRANSPORTS
 
-SEEDS = 520
+SEEDS = 960
 STEPS = 1_650
 LEAST_STEPS = 1_000_000
+"""That clients of ASP.NET Core take part in."""
 PROCESSES = 2
 
 
@@ -48,6 +50,11 @@ def run(seed: int) -> SimulationReport:
     return Simulation(seed).run(STEPS)
 
 
+def has_aspnetcore(report: SimulationReport) -> bool:
+    """Somebody spoke that dialect in this world."""
+    return any(name.startswith("aspnetcore") for name in report.transports)
+
+
 @pytest.mark.simulation
 @pytest.mark.timeout(900)
 def test_a_million_steps(capsys: pytest.CaptureFixture[str]) -> None:
@@ -68,5 +75,6 @@ def test_a_million_steps(capsys: pytest.CaptureFixture[str]) -> None:
             f"transports {dict(transports)}"
         )
     assert len(reports) >= 500
-    assert steps >= LEAST_STEPS
+    assert sum(report.steps for report in reports if has_aspnetcore(report)) >= LEAST_STEPS
     assert all(transports[name] > 1_000 for name in TRANSPORTS)
+    assert all(transports[f"aspnetcore {name}"] > 1_000 for name in TRANSPORTS_OF_ASPNETCORE)
