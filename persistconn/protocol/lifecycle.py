@@ -133,6 +133,14 @@ class Lifecycle(Telling):
         else:
             self.timers.arm(session, "expiry", self._delivery.now + seconds)
 
+    def visited(self, session: Session, transport: str) -> None:
+        """A transport came, and is answered at once."""
+        session.turn(LinkInput.ATTACH)
+        self._attached += 1
+        if session.tally.transport != transport:
+            self._count_on(session, transport)
+        self.released(session)
+
     def released(self, session: Session) -> None:
         """Nobody is on the line any more."""
         self._leave_state(session)

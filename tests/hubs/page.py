@@ -76,6 +76,9 @@ class Page:
         status, body = await self.negotiate()
         assert status == 200, body
         self.connect(body)
+        with anyio.fail_after(10):
+            while not self.line.written:  # who makes the request may be asked in a thread
+                await settle()
         await settle()
         _, _, rest = self.line.take().partition(b"\r\n\r\n")
         if self.transport == "webSockets":
