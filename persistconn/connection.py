@@ -334,7 +334,7 @@ class PersistentConnection:
         """Override to handle a message."""
 
     async def on_reconnected(self, connection: Connection) -> None:
-        """Override to learn that a client came back on a new transport: `connection.recovered`, `.missed`."""
+        """Override to learn that a client came back on a new transport: `connection.recovered`, and what was lost."""
 
     async def on_gap(self, connection: Connection) -> None:
         """Override to learn that `connection.missed` messages are lost to a client that stays.

@@ -146,6 +146,10 @@ class Server:
             logger.info("shutting down in %g s", notice)
             with self._patience:
                 await anyio.sleep(notice)
+            is_over = self._patience.cancel_called
+            self._patience = anyio.CancelScope()  # trio lets each be used once
+            if is_over:
+                self._patience.cancel()
         logger.info("shutting down; clients have %g s", timeout)
         self._accepting.cancel()
         await self._accepting_ended.wait()  # nobody may wait on a socket that is closed

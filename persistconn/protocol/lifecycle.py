@@ -137,8 +137,7 @@ class Lifecycle(Telling):
         """A transport came, and is answered at once."""
         session.turn(LinkInput.ATTACH)
         self._attached += 1
-        if session.tally.transport != transport:
-            self._count_on(session, transport)
+        self._count_on(session, transport)
         self.released(session)
 
     def released(self, session: Session) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from persistconn.bus.topics import Topics
 from persistconn.hubs.replay import Replay
 from persistconn.hubs.session import HubSession
 from persistconn.protocol import Disconnected, ServerEndpoint, aspnetcore_requests, terms
@@ -134,9 +135,9 @@ def the_end_is_not_told_to_who_polls(patch: pytest.MonkeyPatch) -> None:
 @_planted("last words")
 def last_words_are_one_batch(patch: pytest.MonkeyPatch) -> None:
     def all_posts(original: Any, self: Any, session: Any) -> Any:
-        return original(self, session)[: self._topics._settings.batch_messages]
+        return original(self, session)[: self._settings.batch_messages]
 
-    wrap(patch, Delivery, "_all_posts", all_posts)
+    wrap(patch, Topics, "take_all", all_posts)
 
 
 # What clients say, and when ---------------------------------------------------------------------
