@@ -12,7 +12,8 @@ from ..wire.aspnetcore_answers import refused
 from ..wire.dialect import Traits
 from ..wire.http import RawHeaders, Request
 from ..wire.transports import Framing
-from .delivery import Aftermath, Delivery
+from .batches import Aftermath
+from .delivery import Delivery
 from .exchange import Exchange
 from .heartbeat import Heartbeat
 from .last_words import LastWords
