@@ -44,7 +44,7 @@ class Desk(Hub):
         raise ValueError("the end of the hub")
 
 
-def user_of(request: Request) -> str | None:
+async def user_of(request: Request) -> str | None:
     if request.query.get("fail"):
         raise ValueError("the user")
     return "ann"
