@@ -33,7 +33,7 @@ from .admission import Admission, Newcomers
 from .admission import refused as not_admitted
 from .exchange import Exchange
 from .outputs import DisconnectReason, Received
-from .session import App, Held, LinkInput, Session
+from .session import App, Held, Session
 
 if TYPE_CHECKING:
     from .reception import Route
@@ -182,9 +182,7 @@ class AspNetCoreRequests:
 
     def _poll(self, exchange: Exchange, session: Session) -> None:
         if session.app is App.UNBORN:  # the first poll says only that the transport works
-            session.streams = False
-            session.turn(LinkInput.ATTACH)
-            self._lifecycle.released(session)
+            self._lifecycle.visited(session, "longPolling")
             self._lifecycle.begin(session, exchange.request)
             self._delivery.answer(exchange, first_poll(exchange.extra))
             return

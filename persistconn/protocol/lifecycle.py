@@ -89,6 +89,14 @@ class Lifecycle(Telling):
         elif not framing.streaming or self._settings.keep_alive is None:
             self.timers.arm(session, "poll", now + self._settings.connection_timeout)
 
+    def visited(self, session: Session, transport: str) -> None:
+        """A transport came and has gone: it only showed that it works."""
+        session.streams = False
+        session.turn(LinkInput.ATTACH)
+        self._attached += 1
+        self._count_on(session, transport)
+        self.released(session)
+
     def _count_on(self, session: Session, transport: str) -> None:
         """From now on it counts as one of this transport."""
         key = session.traits.dialect, transport
