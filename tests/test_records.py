@@ -12,6 +12,7 @@ from persistconn import App, Connection, DisconnectReason, PersistentConnection,
 from persistconn.hubs import Hub
 from tests.hubs.aspnetcore_line import open_house, settle
 from tests.hubs.page import House, Page
+from tests.line import Line, http
 
 SECRETS = ("bearer-5ecret", "query-5ecret", "group-5ecret", "body-5ecret")
 FIELDS = ("connection_id", "transport", "route")
@@ -43,7 +44,7 @@ class Desk(Hub):
         raise ValueError("the end of the hub")
 
 
-def user_of(request: Request) -> str | None:
+async def user_of(request: Request) -> str | None:
     if request.query.get("fail"):
         raise ValueError("the user")
     return "ann"
@@ -64,7 +65,9 @@ async def a_hard_day(home: House) -> dict[str, Page | Any]:
     socket.say('"refuse"')
     polling = await home.page(path="/clumsy", transport="longPolling", headers=bearer, query=more)
     await polling.send('"body-5ecret"')
-    await polling.ask(f"/clumsy/poll?{polling.query}&messageId=nonsense&groupsToken=group-5ecret")
+    held = Line(home.state)
+    held.data_received(http(f"/clumsy/poll?{polling.query}&messageId=nonsense&groupsToken=group-5ecret"))
+    await settle()
     hub = await home.page("desk", path="/hub", headers=bearer, query=more)
     await hub.call("desk", "fail", "body-5ecret")
     await hub.call("desk", "missing", "body-5ecret")

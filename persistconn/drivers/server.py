@@ -65,6 +65,7 @@ class Server:
         self._stop = anyio.Event()
         self._accepting = anyio.CancelScope()
         self._accepting_ended = anyio.Event()
+        self._notice = anyio.CancelScope()
         self._patience = anyio.CancelScope()
 
     @property
@@ -91,6 +92,7 @@ class Server:
     def shutdown(self) -> None:
         """Stop: no new connections, clients told to come back later, idle ones closed. A second call cuts at once."""
         if self._stop.is_set():
+            self._notice.cancel()
             self._patience.cancel()
         self._stop.set()
 
@@ -144,7 +146,7 @@ class Server:
         state.host.announce()
         if notice:
             logger.info("shutting down in %g s", notice)
-            with self._patience:
+            with self._notice:
                 await anyio.sleep(notice)
             is_over = self._patience.cancel_called
             self._patience = anyio.CancelScope()  # trio lets each be used once

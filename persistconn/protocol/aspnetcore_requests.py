@@ -182,7 +182,6 @@ class AspNetCoreRequests:
 
     def _poll(self, exchange: Exchange, session: Session) -> None:
         if session.app is App.UNBORN:  # the first poll says only that the transport works
-            session.streams = False
             self._lifecycle.visited(session, "longPolling")
             self._lifecycle.begin(session, exchange.request)
             self._delivery.answer(exchange, first_poll(exchange.extra))

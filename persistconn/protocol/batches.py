@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from msgspec import Struct
+
 from ..bus.post import Encoded, Post
 from ..bus.topic import groups_of
 from ..bus.topics import Batch
@@ -17,7 +19,7 @@ from ..wire.transports import Framing
 from .replay import Replay
 from .session import Due, Session
 
-__all__ = ["Batches", "size_of", "units", "within_reach"]
+__all__ = ["Aftermath", "Batches", "size_of", "units", "within_reach"]
 
 _UNIT: Final = 262_144
 """Frames are joined up to so many bytes: pysignalr takes no WebSocket message over 1 MiB (hub protocol §13, 45)."""
@@ -51,6 +53,17 @@ def within_reach(batch: Batch, replay: Replay, session: Session) -> Batch:
                 return Batch(batch.posts[:count], post.position - 1, 0)  # what lies between is not for it
             replay.track(post.payload.form(session.format.name))
     return batch
+
+
+class Aftermath(Struct):
+    """What handing out batches did to sessions, for whoever keeps their states."""
+
+    released: list[Session]
+    """A long poll was answered: nobody is on the line."""
+    gaps: list[tuple[Session, int | None]] = []
+    """They fell out of the ring; nothing was handed out."""
+    caught_up: list[Session] = []
+    """Those with a waiting sender that were handed something."""
 
 
 class Batches:

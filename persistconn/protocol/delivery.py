@@ -10,8 +10,6 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
-from msgspec import Struct
-
 from ..bus.post import Encoded, Post
 from ..bus.topic import Topic
 from ..bus.topics import Topics
@@ -22,25 +20,14 @@ from ..wire.classic_answers import plain_envelope
 from ..wire.http import End, Head, Message, Piece, RawHeaders
 from ..wire.tokens import Tokens
 from ..wire.transports import Framing
-from .batches import Batches, size_of, units, within_reach
+from .batches import Aftermath, Batches, size_of, units, within_reach
 from .exchange import Exchange
 from .outputs import AppEvent, Output, Transmit
 from .session import Due, Session
 
-__all__ = ["Aftermath", "Delivery"]
+__all__ = ["Delivery"]
 
 _END = End()
-
-
-class Aftermath(Struct):
-    """What handing out batches did to sessions, for whoever keeps their states."""
-
-    released: list[Session]
-    """A long poll was answered: nobody is on the line."""
-    gaps: list[tuple[Session, int | None]] = []
-    """They fell out of the ring; nothing was handed out."""
-    caught_up: list[Session] = []
-    """Those with a waiting sender that were handed something."""
 
 
 class Delivery:
@@ -257,9 +244,8 @@ class Delivery:
                 pieces = tuple(units(framing, [post.payload for post in posts]))
             tally = session.tally
             tally.messages_out += len(posts)
-            sized: tuple[Any, ...] = pieces
-            for piece in sized:
-                tally.bytes_out += len(piece.data)
+            for piece in pieces:
+                tally.bytes_out += len(piece.data)  # type: ignore[union-attr]  # what framings make has it
             if not framing.streaming:
                 self._answered(session, exchange, released)
                 pieces = (framing.head, *framing.opening, *pieces, _END)
@@ -347,10 +333,9 @@ class Delivery:
                 pieces = (piece,)
             else:
                 pieces = tuple(units(framing, [post.payload for post in posts]))
-            first = exchanges[0].session  # all of them are on the same transport
-            assert first is not None
-            first.tally.messages_out += len(exchanges) * len(posts)
-            first.tally.bytes_out += len(exchanges) * size_of(pieces)
+            tally: Any = exchanges[0].session.tally  # type: ignore[union-attr]  # they are all on the same transport
+            tally.messages_out += len(exchanges) * len(posts)
+            tally.bytes_out += len(exchanges) * size_of(pieces)
             whole = pieces if framing.streaming else (framing.head, *framing.opening, *pieces, _END)
             self.outputs.append(Transmit(exchanges, whole))
 

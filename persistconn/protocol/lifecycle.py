@@ -13,7 +13,8 @@ from ..wire.aspnetcore_answers import refused
 from ..wire.dialect import Traits
 from ..wire.http import RawHeaders, Request
 from ..wire.transports import Framing
-from .delivery import Aftermath, Delivery
+from .batches import Aftermath
+from .delivery import Delivery
 from .exchange import Exchange
 from .heartbeat import Heartbeat
 from .last_words import LastWords
@@ -95,6 +96,14 @@ class Lifecycle(Telling):
         elif not framing.streaming or self._settings.keep_alive is None:
             self.timers.arm(session, "poll", now + self._settings.connection_timeout)
 
+    def visited(self, session: Session, transport: str) -> None:
+        """A transport came and has gone: it only showed that it works."""
+        session.streams = False
+        session.turn(LinkInput.ATTACH)
+        self._attached += 1
+        self._count_on(session, transport)
+        self.released(session)
+
     def _count_on(self, session: Session, transport: str) -> None:
         """From now on it counts as one of this transport."""
         key = session.traits.dialect, transport
@@ -132,13 +141,6 @@ class Lifecycle(Telling):
             self.timers.disarm(session, "expiry")
         else:
             self.timers.arm(session, "expiry", self._delivery.now + seconds)
-
-    def visited(self, session: Session, transport: str) -> None:
-        """A transport came, and is answered at once."""
-        session.turn(LinkInput.ATTACH)
-        self._attached += 1
-        self._count_on(session, transport)
-        self.released(session)
 
     def released(self, session: Session) -> None:
         """Nobody is on the line any more."""

@@ -92,6 +92,16 @@ def test_who_only_negotiated_counts_on_no_transport() -> None:
     assert ended == []
 
 
+def test_a_first_poll_that_is_answered_at_once_begins_a_connection() -> None:
+    talk = Talk()
+    negotiated = talk.json(talk.open("/echo/negotiate", "negotiateVersion=1", method="POST"))
+    talk.open("/echo", f"id={negotiated['connectionToken']}")
+    one = only(talk)
+    assert (one.dialect, one.transport, one.active, one.started) == ("aspnetcore", LP, 1, 1)
+    assert talk.endpoint.statistics().attached == 0
+    assert is_right(talk)
+
+
 def test_an_exchange_says_for_the_log_whose_it_is() -> None:
     talk = Talk()
     client = Client(talk, WS).start()
