@@ -22,7 +22,7 @@ def haproxy(prefixed_server: ServerProcess, tmp_path: Path) -> Iterator[ProxyPro
         "haproxy.cfg",
         **{
             "maxconn": "    maxconn 200",
-            "hard-stop-after": "    hard-stop-after 100ms",
+            "hard-stop-after": "    hard-stop-after 20ms",
             "bind :443": f"    bind 127.0.0.1:{port}",
             "server chat": f"    server chat 127.0.0.1:{prefixed_server.port} check inter 1s",
         },

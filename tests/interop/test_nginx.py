@@ -144,7 +144,7 @@ def documented_nginx(prefixed_server: ServerProcess, tmp_path: Path) -> Iterator
     text = documented(
         "nginx.conf",
         **{
-            "worker_shutdown_timeout": f"user root; daemon off; pid {tmp_path}/pid; worker_shutdown_timeout 100ms;",
+            "worker_shutdown_timeout": f"user root; daemon off; pid {tmp_path}/pid; worker_shutdown_timeout 20ms;",
             "http {": f"http {{ access_log off; client_body_temp_path {tmp_path}/body; {' '.join(paths)}",
             "server unix:": f"server 127.0.0.1:{prefixed_server.port};",
             "listen 443": f"listen 127.0.0.1:{port};",
