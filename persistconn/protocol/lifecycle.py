@@ -21,20 +21,15 @@ from .last_words import LastWords
 from .outputs import Abandon, Alarm, Deserted, Disconnected, DisconnectReason, Drained, Gap, Received
 from .session import TIMERS, App, AppInput, Due, Link, LinkInput, Session
 from .statistics import Ended, EndpointStatistics, OnEnded, Tally
-from .telling import Telling
+from .telling import TWO_CALLERS, Telling
 from .timers import Timers
 
-__all__ = ["TWO_CALLERS", "Lifecycle"]
+__all__ = ["Lifecycle"]
 
 _REMEMBERED = (DisconnectReason.closed, DisconnectReason.aborted, DisconnectReason.slow)
 """Ends after which a late request does not revive the connection."""
-TWO_CALLERS = (
-    "this call came while another one hands out what leaves: make all calls in one loop, or hold one lock around each"
-    " call and the poll() that follows (rule 5)"
-)
 _EXPIRED = "The credentials of this connection have expired."
-_OURS = (DisconnectReason.shutdown, DisconnectReason.slow)
-"""Ends of which the layer above does not know beforehand, so that the format says goodbye."""
+_OURS = (DisconnectReason.shutdown, DisconnectReason.slow)  # no layer above knows beforehand: the format says goodbye
 
 
 class Lifecycle(Telling):

@@ -17,17 +17,17 @@ from ..wire.tokens import Signer, Tokens, new_epoch
 from .admission import ADMITTED, Admission
 from .delivery import Delivery
 from .exchange import Exchange
-from .lifecycle import TWO_CALLERS, Lifecycle
+from .lifecycle import Lifecycle
 from .outputs import AppEvent, Connected, DisconnectReason, Output, Received, Reconnected, Rejoining, Wait
 from .reception import Reception, Route
 from .session import Link, Session
 from .statistics import EndpointStatistics, OnEnded
+from .telling import TWO_CALLERS
 from .terms import Terms
 
 __all__ = ["ServerEndpoint"]
 
 _CLOSED: Final = "The server closed this connection."
-_INTERNAL_ERROR: Final = 1011
 _GONE: Final = Link.GONE  # looking it up costs as much as making an event
 
 
@@ -201,7 +201,7 @@ class ServerEndpoint:
             self._lifecycle.flush()  # what on_connected sent leaves before the answer to /start
             self._requests.started(session, refusal)
             if refusal is not None:
-                self._lifecycle.hang_up(session, DisconnectReason.aborted, _CLOSED, _INTERNAL_ERROR)
+                self._lifecycle.hang_up(session, DisconnectReason.aborted, _CLOSED, 1011)
 
     def proceed(self, event: Received, now: float) -> Received | None:
         """The same as `complete`, for a message that went well, by a host that deals with the next one at once.
@@ -377,7 +377,7 @@ class ServerEndpoint:
         return self._reception.route_of(request)
 
     def is_connected(self, connection_id: str) -> bool:
-        """The connection has not ended."""
+        """It has not ended."""
         return self._alive(connection_id) is not None
 
     @property

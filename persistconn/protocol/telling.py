@@ -14,7 +14,12 @@ from .exchange import Exchange
 from .outputs import AppEvent, Connected, Disconnected, Gap, Received, Reconnected, Rejoining, Resume
 from .session import App, AppInput, Link, Session
 
-__all__ = ["Telling"]
+__all__ = ["TWO_CALLERS", "Telling"]
+
+TWO_CALLERS = (
+    "this call came while another one hands out what leaves: make all calls in one loop, or hold one lock around each"
+    " call and the poll() that follows (rule 5)"
+)
 
 _UNBORN, _LIVE, _GONE = App.UNBORN, App.LIVE, Link.GONE
 """Looking up a member of an enum costs as much as making an event, and these are asked for per message."""
