@@ -61,7 +61,7 @@ def skip_or_fail(session: nox.Session, reason: str) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """The whole suite and the doctests, on asyncio, uvloop and trio."""
-    session.install("-e", ".[test]")
+    session.install("-e", ".[frameworks,test]")
     apart = ["interop", "simulation", "autobahn"]
     ignored = [f"--ignore=tests/{name}" for name in apart if name != "autobahn"]
     session.run("pytest", "-n", "2", *ignored, "-m", " and ".join(f"not {name}" for name in apart), *session.posargs)

@@ -16,7 +16,7 @@ import pytest
 
 from tests.drivers.asgi_client import AsgiClient, Call, lifespan
 
-EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
+EXAMPLES = Path(__file__).parents[1] / "docs" / "examples"
 RS = "\x1e"
 pytestmark = pytest.mark.filterwarnings("default")  # what frameworks say of each other is not ours to judge
 
