@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -21,7 +22,7 @@ from .wire.format import Format
 __all__ = ["Sending"]
 
 
-class Sending:
+class Sending(ABC):
     """An Outlet. What is sent while callbacks run gathers, and leaves when they wait or have all run."""
 
     def __init__(
@@ -34,13 +35,13 @@ class Sending:
         self._callbacks = Callbacks(routes, self)
         self._waiters: dict[str, list[anyio.Event]] = {}
 
+    @abstractmethod
     def pump(self) -> None:
         """See that everything the endpoint has to say is dealt with."""
-        raise NotImplementedError
 
+    @abstractmethod
     def flush(self) -> None:
         """Let leave what has been sent."""
-        raise NotImplementedError
 
     def _in_loop(self, what: str) -> None:
         if threading.get_ident() != self.thread:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter, deque
 from collections.abc import Sequence
 
@@ -25,7 +26,7 @@ _UNBORN, _LIVE, _GONE = App.UNBORN, App.LIVE, Link.GONE
 """Looking up a member of an enum costs as much as making an event, and these are asked for per message."""
 
 
-class Telling:
+class Telling(ABC):
     """Queues what the application is to be told, and gives the next event when it has dealt with one."""
 
     def __init__(self, settings: Settings, delivery: Delivery) -> None:
@@ -35,6 +36,7 @@ class Telling:
         self._settings = settings
         self._delivery = delivery
 
+    @abstractmethod
     def settle(self, session: Session) -> None:
         """Apply the joint rules."""
 

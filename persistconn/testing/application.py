@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -33,7 +34,7 @@ GROUPS = ("red", "green & blue", "gr\u00fcn", "4/4")
 ROUTE = "/echo"
 
 
-class Application:
+class Application(ABC):
     """What is told of connections and sends to them. What is scheduled for a dead one does nothing."""
 
     def __init__(self, world: Simulation, endpoint: ServerEndpoint) -> None:
@@ -52,9 +53,9 @@ class Application:
         """Of connections of ASP.NET Core clients."""
         self._position = 0
 
+    @abstractmethod
     def pump(self) -> None:
         """Do all that the endpoint says."""
-        raise NotImplementedError
 
     def _tell(self, event: AppEvent) -> None:
         world, oracle, id = self.world, self.world.oracle, event.connection_id

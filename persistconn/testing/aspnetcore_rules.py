@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
 from .links import Line
@@ -11,7 +12,7 @@ from .stories import Arrival, Attachment, Broken, Phase, Story
 __all__ = ["AspNetCoreRules"]
 
 
-class AspNetCoreRules:
+class AspNetCoreRules(ABC):
     """The part of the oracle that knows this dialect.
 
     A connection without stateful reconnect ends with its socket, or with an answer to a poll of which nobody knows
@@ -23,8 +24,9 @@ class AspNetCoreRules:
     now: float
     disconnect_timeout: float
 
+    @abstractmethod
     def _begins(self, id: str, what: str) -> Story:
-        raise NotImplementedError
+        """The story of a connection that begins now."""
 
     # What goes in -------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from .ledger import Ledger, frames_of, number_of
@@ -17,7 +18,7 @@ _ACK_INTERVAL = 1.0
 _PING = b'{"type":6}\x1e'
 
 
-class Listener:
+class Listener(ABC):
     """The half of a client that reads."""
 
     world: Simulation
@@ -33,9 +34,9 @@ class Listener:
     """Numbers count: false from a reconnect to the server's Sequence."""
     acks_due: bool
 
+    @abstractmethod
     def write(self, frame: bytes, text: str) -> None:
         """Send a frame; `text` is what is said by it."""
-        raise NotImplementedError
 
     def take(self, line: Line, unit: bytes) -> None:
         """A message, an event, or the answer to a poll."""

@@ -26,8 +26,6 @@ class Traits:
     """Negotiating makes a session; else a token is enough, also one this process never gave out."""
     position_on_wire: bool
     """Each envelope tells a position and the client quotes it when it comes back."""
-    gap_is_fatal: bool
-    """A client that missed messages cannot go on."""
     pings: bool
     """WebSocket pings may be sent."""
     sign_of_life: str | None = None
@@ -39,7 +37,6 @@ CLASSIC: Final = Traits(
     needs_start=True,
     remembers_negotiation=False,
     position_on_wire=True,
-    gap_is_fatal=False,
     pings=True,
     sign_of_life="{}",  # signalr-async sends them
 )
@@ -51,7 +48,6 @@ ASPNETCORE: Final = Traits(
     needs_start=False,
     remembers_negotiation=True,
     position_on_wire=False,
-    gap_is_fatal=False,
     pings=False,  # signalrcore takes their payload for a message, and never answers; hubs have their own
 )
 """ASP.NET Core SignalR, negotiate versions 0 and 1."""

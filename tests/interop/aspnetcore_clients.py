@@ -155,7 +155,7 @@ class Client:
 
     _numbers = itertools.count()
 
-    def __init__(self, clients: Clients, url: str, way: Way, *, library: str = NEWEST) -> None:
+    def __init__(self, clients: Clients, url: str, way: Way, *, package: str = NEWEST) -> None:
         self._clients = clients
         self.name = f"client {next(self._numbers)}"
         self._url = url
@@ -163,7 +163,7 @@ class Client:
         transport, self.protocol = way
         self.at_once = transport.endswith(" at once")
         self.transport = transport.removesuffix(" at once")
-        self._library = library
+        self._package = package
         self.id = ""
 
     def _do(self, command: str, **about: Any) -> Any:
@@ -171,7 +171,7 @@ class Client:
 
     def _options(self, token: str | None) -> dict[str, Any]:
         return {
-            "library": self._library,
+            "package": self._package,
             "url": self._url,
             "transport": self.transport[0].upper() + self.transport[1:],
             "skipNegotiation": self.at_once,

@@ -91,7 +91,6 @@ def test_old_clients_differ_in_start_only() -> None:
     assert not CLASSIC_WITHOUT_START.needs_start
     assert CLASSIC.position_on_wire
     assert not CLASSIC.remembers_negotiation
-    assert not CLASSIC.gap_is_fatal
     assert CLASSIC.pings
 
 
@@ -100,5 +99,4 @@ def test_a_connection_of_aspnetcore_is_made_by_negotiating_and_tells_no_position
     assert ASPNETCORE.remembers_negotiation
     assert not ASPNETCORE.needs_start
     assert not ASPNETCORE.position_on_wire
-    assert not ASPNETCORE.gap_is_fatal
     assert not ASPNETCORE.pings

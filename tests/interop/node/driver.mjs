@@ -5,8 +5,8 @@ import { createInterface } from "node:readline";
 
 const require = createRequire(import.meta.url);
 const names = ["@microsoft/signalr", "@aspnet/signalr"].flatMap((name) => [name, `${name}-protocol-msgpack`]);
-const libraries = Object.fromEntries(names.map((name) => [name, require(name)]));
-const obey = require("../servers/aspnetcore.js")(libraries);
+const packages = Object.fromEntries(names.map((name) => [name, require(name)]));
+const obey = require("../servers/aspnetcore.js")(packages);
 
 function say(message) {
     process.stdout.write(`${JSON.stringify(message)}\n`);

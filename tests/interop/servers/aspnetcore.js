@@ -34,7 +34,7 @@
             (error) => ({ error: textOf(error) }));
     }
 
-    // One connection: what it has seen is in `seen`, what its library has to complain about in `complaints`.
+    // One connection: what it has seen is in `seen`, what its package has to complain about in `complaints`.
     class Client {
         constructor() {
             this.seen = [];
@@ -77,29 +77,29 @@
 
         arguments(values) {
             return values.map((value) => read(value, (name) => {
-                this.uploads[name] = new this.library.Subject();
+                this.uploads[name] = new this.signalr.Subject();
                 return this.uploads[name];
             }));
         }
     }
 
-    // `libraries` has the packages by name.
-    return function makeClients(libraries) {
+    // `packages` has the packages by name.
+    return function makeClients(packages) {
         const clients = {};
 
-        function httpOptions(library, client, about) {
-            const options = { transport: library.HttpTransportType[about.transport], logger: client.logger };
+        function httpOptions(signalr, client, about) {
+            const options = { transport: signalr.HttpTransportType[about.transport], logger: client.logger };
             if (about.skipNegotiation) { options.skipNegotiation = true; }
             if (about.token) { options.accessTokenFactory = () => about.token; }
             return options;
         }
 
         function build(client, about) {
-            const library = client.library = libraries[about.library];
-            const builder = new library.HubConnectionBuilder().withUrl(about.url, httpOptions(library, client, about));
+            const signalr = client.signalr = packages[about.package];
+            const builder = new signalr.HubConnectionBuilder().withUrl(about.url, httpOptions(signalr, client, about));
             builder.configureLogging(client.logger);
             if (about.protocol === "messagepack") {
-                const { MessagePackHubProtocol } = libraries[`${about.library}-protocol-msgpack`];
+                const { MessagePackHubProtocol } = packages[`${about.package}-protocol-msgpack`];
                 builder.withHubProtocol(new MessagePackHubProtocol());
             }
             if (about.reconnect) { builder.withAutomaticReconnect(about.reconnect); }
@@ -186,13 +186,13 @@
             // Raw connections, with the class on which those of hubs stand
 
             async startRaw(client, about) {
-                const library = libraries[about.library];
-                const options = httpOptions(library, client, about);
-                const { constructor } = new library.HubConnectionBuilder().withUrl(about.url, options).build().connection;
+                const signalr = packages[about.package];
+                const options = httpOptions(signalr, client, about);
+                const { constructor } = new signalr.HubConnectionBuilder().withUrl(about.url, options).build().connection;
                 const connection = client.connection = new constructor(about.url, options);
                 connection.onreceive = (data) => { client.note("received", data); };
                 connection.onclose = (error) => { client.note("closed", textOf(error)); };
-                await connection.start(library.TransferFormat[about.format]);
+                await connection.start(signalr.TransferFormat[about.format]);
                 return connection.connectionId || null;
             },
             sendRaw: (client, about) => outcome(client.connection.send(read(about.data))),
