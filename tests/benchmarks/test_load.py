@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import socket
@@ -53,7 +54,7 @@ def run(
 
 
 def _serve(near: socket.socket, answer: Answer) -> None:
-    with near:
+    with near, contextlib.suppress(BrokenPipeError):  # the program may end before it has read all
         while data := near.recv(1 << 20):
             near.sendall(answer(data))
 
