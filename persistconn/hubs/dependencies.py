@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -135,9 +135,14 @@ def _package(type: type[Any]) -> str:
     return type.__module__.partition(".")[0]
 
 
-def _annotated(function: Any) -> Any:
+def _inner(function: Any) -> Any:
     while isinstance(function, partial):
         function = function.func
+    return function
+
+
+def _annotated(function: Any) -> Any:
+    function = _inner(function)
     return function.__init__ if isinstance(function, type) else _called(function)  # type: ignore[misc]  # its own
 
 
@@ -147,7 +152,7 @@ def _called(function: Any) -> Any:
 
 
 def _name(function: Any) -> str:
-    return getattr(function, "__qualname__", None) or repr(function)
+    return getattr(_inner(function), "__qualname__", None) or repr(function)
 
 
 # During a call ----------------------------------------------------------------------------------
@@ -160,7 +165,7 @@ class _Provider:
 
     def __init__(self, function: Callable[..., Any], trail: tuple[Any, ...]) -> None:
         self._sources = sources_of(function, trail)
-        self._key = function if getattr(type(function), "__hash__", None) else id(function)
+        self._key = function if isinstance(function, Hashable) else id(function)
         self._call = call = _called(function)
         self._manager: Callable[..., Any] | None = None
         if inspect.isasyncgenfunction(call):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from persistconn import ConfigurationError, RemoteProtocolError
@@ -101,9 +102,9 @@ class DescribedHub:
     def construct_by_class(self) -> None:
         """No factory makes its instances: find out what its constructor depends on. Raises ConfigurationError."""
         try:
-            self.needs = sources_of(self.hub)
+            self.needs = sources_of(partial(self.hub.__init__, None))
         except ConfigurationError as error:
-            raise ConfigurationError(f"the constructor of {error}. Or let add_hubs(factory=…) make it") from None
+            raise ConfigurationError(f"{self.hub.__name__}: {error}; or let add_hubs(factory=…) make it") from None
         if self.needs and self.hub.__new__ is not object.__new__:
             raise ConfigurationError(
                 f"{self.hub.__name__} is made by a __new__ of its own: dependencies go to __init__"
