@@ -12,7 +12,6 @@ from fastapi.requests import HTTPConnection
 from persistconn import App
 from persistconn.hubs import Hub
 
-
 SHELF = {"apples": 3}
 
 

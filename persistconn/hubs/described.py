@@ -101,8 +101,9 @@ class DescribedHub:
 
     def construct_by_class(self) -> None:
         """No factory makes its instances: find out what its constructor depends on. Raises ConfigurationError."""
+        constructor: Any = self.hub.__init__
         try:
-            self.needs = sources_of(partial(self.hub.__init__, None))
+            self.needs = sources_of(partial(constructor, None))
         except ConfigurationError as error:
             raise ConfigurationError(f"{self.hub.__name__}: {error}; or let add_hubs(factory=…) make it") from None
         if self.needs and self.hub.__new__ is not object.__new__:
