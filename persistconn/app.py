@@ -153,7 +153,8 @@ class App:
     ) -> None:
         """Mount hub classes at `path`; one connection of a client serves all of them.
 
-        `factory(hub_class)` makes the instances, one per call; without it the class does. `filters` are functions
+        `factory(hub_class)` makes the instances, one per call; without it the class does, with what its constructor
+        `Depends` on. `filters` are functions
         around every call, the first outermost: `async def f(call: HubCall, proceed) -> object`. `user_id(request)`
         says which user a connection belongs to in `clients.user(…)`, instead of `request.user`; `roles(request)`
         which roles it has, for `@authorize(roles=…)`. The generated script is at `path/hubs` and `path/js`; without

@@ -128,7 +128,7 @@ class Settings:
     """How long `health()` says `draining`, while everything goes on, before shutting down begins: time for a load
     balancer to send newcomers elsewhere."""
     drain_timeout: float = 8.0
-    """How long shutting down may take before what is left is cut."""
+    """How long shutting down may take before what is left is cut; and closing what a call of a hub depends on."""
     max_sockets: int = 0
     """Open sockets; one more is answered 503 with Retry-After. 0: as many as the system allows."""
     tcp_user_timeout: float = 20.0
