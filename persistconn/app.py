@@ -156,9 +156,10 @@ class App:
         `factory(hub_class)` makes the instances, one per call; without it the class does. `filters` are functions
         around every call, the first outermost: `async def f(call: HubCall, proceed) -> object`. `user_id(request)`
         says which user a connection belongs to in `clients.user(…)`, instead of `request.user`; `roles(request)`
-        which roles it has, for `@authorize(roles=…)`. The generated script is at `path/hubs` and `path/js`; without
-        `javascript` it says that it has been disabled. `messagepack` says how values are written to clients that speak
-        MessagePack: those of .NET expect `hubs.DOTNET`.
+        which roles it has, for `@authorize(roles=…)`; else Starlette's AuthenticationMiddleware does. The generated
+        script is at `path/hubs` and `path/js`; without `javascript` it says that it has been disabled.
+        `messagepack` says how values are written to clients that speak MessagePack: those of .NET expect
+        `hubs.DOTNET`.
 
         Raises ConfigurationError for names that collide and for parameters that cannot be read from JSON.
         """

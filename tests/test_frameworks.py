@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from persistconn import App
+from persistconn.hubs import Hub, authorize
 from tests.drivers.asgi_client import AsgiClient, Call, lifespan
 
 EXAMPLES = Path(__file__).parents[1] / "docs" / "examples"
@@ -66,6 +68,41 @@ async def test_starlette() -> None:
                 await client.post(f"/rt/rooms/send?{query}", b"data=%22hello%22")
                 assert '{"from":"ann","said":"hello"}' in await call.text_with("hello")
         assert (await client.get("/rt/nothing"))[0] == 404
+
+
+async def test_users_and_roles_of_starlette() -> None:
+    pytest.importorskip("starlette", reason="starlette is not installed")
+    from starlette.applications import Starlette
+    from starlette.authentication import AuthCredentials, AuthenticationBackend, SimpleUser
+    from starlette.middleware import Middleware
+    from starlette.middleware.authentication import AuthenticationMiddleware
+    from starlette.requests import HTTPConnection
+    from starlette.routing import Mount
+
+    class ByCookie(AuthenticationBackend):
+        async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, SimpleUser]:
+            return AuthCredentials(conn.cookies["roles"].split("-")), SimpleUser("ann")
+
+    class Desk(Hub):
+        @authorize(roles=["editor", "owner"])
+        async def publish(self) -> str | None:
+            return self.context.user
+
+    app = App(secret_keys=["a key for the tests"])
+    app.add_hubs("/desk", Desk)
+    site = Starlette(
+        routes=[Mount("/rt", app=app)], middleware=[Middleware(AuthenticationMiddleware, backend=ByCookie())]
+    )
+    for roles, answer in (("reader-owner", '"result":"ann"'), ("reader", '"error"')):
+        async with served(site, f"roles={roles}") as client:
+            _, call = await client.aspnetcore("/rt/desk", "webSockets")
+            call.text('{"protocol":"json","version":1}' + RS)
+            assert await call.hear() == "{}" + RS
+            call.text(json.dumps({"type": 1, "invocationId": "1", "target": "publish", "arguments": []}) + RS)
+            said = ""
+            while '"invocationId":"1"' not in said:
+                said = await call.hear()
+            assert answer in said
 
 
 async def test_fastapi() -> None:
