@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 import anyio.lowlevel
@@ -18,6 +18,7 @@ from .errors import ConfigurationError, PersistconnError
 from .from_thread import FromThread
 from .gate import Authenticate, Gate
 from .host import Host
+from .outlet import Outlet, Unserved
 from .page import Body, HealthPage, Page
 from .protocol.reception import TRANSPORTS, Route
 from .protocol.server import ServerEndpoint
@@ -114,6 +115,7 @@ class App:
         self._routes.append(route)
         self._connections[route.path] = connection
         connection._route = route.path
+        connection._outlet = cast(Outlet, Unserved())
         self._gate.learn(route.path, connection)
 
     def add_page(
@@ -224,7 +226,7 @@ class App:
     def _forget(self) -> None:
         self._host = self._token = self._thread = self._house = None
         for connection in self._connections.values():
-            del connection._outlet
+            connection._outlet = cast(Outlet, Unserved())
 
     def here(self) -> Host | None:
         """The host, when this event loop runs the app; for servers. Raises PersistconnError when another one does."""
