@@ -16,7 +16,7 @@ from urllib.parse import quote
 import pytest
 
 from persistconn import App, ConfigurationError, Settings
-from persistconn.hubs import Hub
+from persistconn.hubs import Hub, authorize
 from persistconn.testing import Client
 from tests.drivers.asgi_client import AsgiClient, Call, lifespan
 
@@ -80,6 +80,41 @@ async def ask(call: Call, target: str, *arguments: Any) -> Any:
         for one in said:
             if one.get("type") == 3:
                 return one.get("result", one.get("error"))
+
+
+async def test_users_and_roles_of_starlette() -> None:
+    pytest.importorskip("starlette", reason="starlette is not installed")
+    from starlette.applications import Starlette
+    from starlette.authentication import AuthCredentials, AuthenticationBackend, SimpleUser
+    from starlette.middleware import Middleware
+    from starlette.middleware.authentication import AuthenticationMiddleware
+    from starlette.requests import HTTPConnection
+    from starlette.routing import Mount
+
+    class ByCookie(AuthenticationBackend):
+        async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, SimpleUser]:
+            return AuthCredentials(conn.cookies["roles"].split("-")), SimpleUser("ann")
+
+    class Desk(Hub):
+        @authorize(roles=["editor", "owner"])
+        async def publish(self) -> str | None:
+            return self.context.user
+
+    app = App(secret_keys=["a key for the tests"])
+    app.add_hubs("/desk", Desk)
+    site = Starlette(
+        routes=[Mount("/rt", app=app)], middleware=[Middleware(AuthenticationMiddleware, backend=ByCookie())]
+    )
+    for roles, answer in (("reader-owner", '"result":"ann"'), ("reader", '"error"')):
+        async with served(site, f"roles={roles}") as client:
+            _, call = await client.aspnetcore("/rt/desk", "webSockets")
+            call.text('{"protocol":"json","version":1}' + RS)
+            assert await call.hear() == "{}" + RS
+            call.text(json.dumps({"type": 1, "invocationId": "1", "target": "publish", "arguments": []}) + RS)
+            said = ""
+            while '"invocationId":"1"' not in said:
+                said = await call.hear()
+            assert answer in said
 
 
 async def test_fastapi() -> None:

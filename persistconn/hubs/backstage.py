@@ -12,7 +12,7 @@ from msgspec import Raw
 
 from persistconn import ConfigurationError, Connection, Request, Settings
 
-from .authorization import RolesOf, Rule
+from .authorization import RolesOf, Rule, granted
 from .described import DescribedHub, DescribedMethod, HubTable
 from .filters import Filter, HubCall, through
 from .hub import Hub, HubError
@@ -58,12 +58,9 @@ class Backstage:
         for one in self._filters:
             if inspect.isfunction(one) and not inspect.iscoroutinefunction(one):
                 raise ConfigurationError(f"the filter {one.__qualname__} is a plain function: write it as async def")
-        self._roles = roles
+        self._roles = granted if roles is None else roles
         self.is_plain = factory is None and not self._filters and not _limits(settings)
         """Nothing stands between a caller and a method but what the method itself asks for."""
-        rules = [rule for hub in table.hubs.values() for rule in _all_rules(hub)]
-        if roles is None and any(rule.roles is not None for rule in rules):
-            raise ConfigurationError("@authorize(roles=…) needs to know them: give add_hubs a function, roles=…")
 
     async def allows(self, rules: Iterable[Rule], request: Request) -> bool:
         """Whoever makes this request meets all of these."""
@@ -165,13 +162,6 @@ def _limits(settings: Settings) -> bool:
 def shown(text: str) -> str:
     """As it may stand in a log, whatever a client wrote: on one line, and not for long."""
     return repr(text if len(text) <= 300 else f"{text[:300]}…")[1:-1]
-
-
-def _all_rules(hub: DescribedHub) -> Iterable[Rule]:
-    yield from hub.calls_rules
-    for methods in hub.methods.values():
-        for method in methods:
-            yield from method.rules
 
 
 def _maker(factory: Factory | None) -> Callable[[type[Hub[Any]]], Hub[Any]]:
