@@ -66,6 +66,11 @@ class App:
         dialects: Iterable[str] = ("classic", "aspnetcore"),
         transports: Iterable[str] = TRANSPORTS,
     ) -> None:
+        given: object = settings
+        if given is not None and not isinstance(given, Settings):
+            raise ConfigurationError(
+                f"settings is {type(given).__name__}: it must be Settings, such as Settings(keep_alive=5)"
+            )
         self.settings = settings or Settings()
         """What it was given, or the defaults."""
         self.from_thread = FromThread(self)
