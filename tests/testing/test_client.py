@@ -169,7 +169,8 @@ async def test_what_does_not_come_may_be_due_to_an_app_that_fails(caplog: pytest
         async def on_received(self, connection: Connection, data: Any) -> None:
             raise LookupError("there is no such room")
 
-    async with Client(app_with(Failing()), "/echo", timeout=0.01) as client:
+    async with Client(app_with(Failing()), "/echo") as client:
+        client.timeout = 0.01
         await client.send("hi")
         with pytest.raises(TimeoutError) as late:
             await client.receive()
