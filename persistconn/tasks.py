@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
 from contextlib import asynccontextmanager
 from contextvars import Context
-from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import anyio
@@ -35,11 +34,13 @@ class Parking(Protocol):
     def enter(self) -> None:
         """The same, and where the loop allows it the task goes on before this returns: the caller's last act."""
 
-    def step(self) -> None:
-        """The same for a caller who has more to do: what the task does before it waits again is done when this returns.
+    def begin(self, function: Callable[[], Coroutine[Any, Any, object]]) -> bool:
+        """Await `function()` as if the task that waits here did. True: it is done.
 
-        On trio it is woken, no more.
+        False: it has to wait, the task goes on with it, and the task's own wait ends when it does. Or nothing has
+        begun, because no task waits or the loop (trio) allows no such thing: then this is `wake`.
         """
+        ...
 
     def wait(self) -> Awaitable[None]:
         """Return when woken."""
@@ -159,7 +160,7 @@ class _AsyncioTasks:
         return len(self._running)
 
     def parking(self) -> Parking:
-        return _AsyncioParking(self._loop, partial(self._asyncio.current_task, self._loop))
+        return _AsyncioParking(self._asyncio, self._loop)
 
     async def cancel(self) -> None:
         with anyio.CancelScope(shield=True):
@@ -167,6 +168,24 @@ class _AsyncioTasks:
                 for task in self._running:
                     task.cancel()
                 await self._asyncio.wait(self._running)
+
+
+def _rest(
+    work: Coroutine[Any, Any, object], waits_for: Any, failure: BaseException | None
+) -> Generator[Any, None, None]:
+    """What is left of a coroutine that waits for something, or that `failure` has come to instead."""
+    try:
+        if failure is not None:
+            waits_for = work.throw(failure)
+        while True:
+            try:
+                yield waits_for
+            except BaseException as error:
+                waits_for = work.throw(error)
+            else:
+                waits_for = work.send(None)
+    except StopIteration:
+        pass
 
 
 class _AsyncioParking:
@@ -177,23 +196,30 @@ class _AsyncioParking:
     """
 
     __slots__ = (
+        "_asyncio",
         "_asyncio_future_blocking",
-        "_cancelled",
+        "_begun",
         "_context",
+        "_failure",
         "_loop",
         "_resume",
-        "_running",
+        "_task",
         "_waits",
         "_woken",
     )
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, running: Callable[[], asyncio.Task[Any] | None]) -> None:
+    def __init__(self, module: Any, loop: asyncio.AbstractEventLoop) -> None:
         self._asyncio_future_blocking = False
+        self._asyncio = module  # an import for each message would cost as much as what is done with it
         self._loop = loop  # a task looks for this in a future without `get_loop`, which would be a call more
-        self._running = running
         self._waits = False
         self._woken = False
-        self._cancelled: BaseException | None = None
+        self._failure: BaseException | None = None
+        """What the wait raises."""
+        self._begun: tuple[Coroutine[Any, Any, object], Any] | None = None
+        """What the wait has to finish first, and what that waits for."""
+        self._task: asyncio.Task[Any] | None = None
+        """Who waits here, always the same."""
         self._resume: Callable[[_AsyncioParking], object] | None = None
         """Lets the task go on; None: nobody waits, or it will go on in the next round."""
         self._context: Context | None = None
@@ -207,30 +233,42 @@ class _AsyncioParking:
 
     def enter(self) -> None:
         resume, context = self._resume, self._context
-        if resume is None or context is None or self._running() is not None:
+        if resume is None or context is None or self._asyncio.current_task(self._loop) is not None:
             self.wake()  # no task can run inside another
         else:
             self._resume = None
             context.run(resume, self)
 
-    def step(self) -> None:
-        """One task steps inside another, as an eager task of Python 3.12 does: each is the current one in its turn."""
-        current = self._running()
-        if current is None:
-            self.enter()
-            return
-        resume, context = self._resume, self._context
-        if resume is None or context is None:
-            self.wake()
-            return
-        from asyncio import _enter_task, _leave_task
+    def begin(self, function: Callable[[], Coroutine[Any, Any, object]]) -> bool:
+        """One task begins inside another, as an eager task of Python 3.12 does: each is the current one in its turn.
 
-        self._resume = None
-        _leave_task(self._loop, current)
+        So what `function` finds of its task and context, and the scopes it opens, are those of the task that goes on.
+        """
+        task, context = self._task, self._context
+        if self._resume is None or self._begun is not None or task is None or context is None:
+            self.wake()
+            return False
+        asyncio, loop = self._asyncio, self._loop
+        running = asyncio.current_task(loop)
+        work = function()
+        self._begun = work, None
+        if running is not None:
+            asyncio._leave_task(loop, running)
+        asyncio._enter_task(loop, task)
         try:
-            context.run(resume, self)
+            self._begun = work, context.run(work.send, None)
+        except StopIteration:
+            self._begun = None
+            return True
+        except BaseException as error:
+            self._begun = None
+            self._failure = error
         finally:
-            _enter_task(self._loop, current)
+            asyncio._leave_task(loop, task)
+            if running is not None:
+                asyncio._enter_task(loop, running)
+        self.wake()
+        return False
 
     def wait(self) -> Awaitable[None]:
         return self
@@ -239,12 +277,22 @@ class _AsyncioParking:
         if self._woken:
             self._woken = False
             return
+        if self._task is None:
+            self._task = self._asyncio.current_task(self._loop)
         self._waits = self._asyncio_future_blocking = True
+        failure: BaseException | None = None
         try:
             yield self
+        except BaseException as error:
+            failure = error
+            if self._begun is None:
+                raise
         finally:
             self._waits = False
             self._resume = None
+        if self._begun is not None:
+            (work, waits_for), self._begun = self._begun, None
+            yield from _rest(work, waits_for, failure)
 
     # What the task asks of its future -----------------------------------------------------------
 
@@ -256,18 +304,19 @@ class _AsyncioParking:
         return self._resume is None
 
     def cancel(self, msg: object = None) -> bool:
-        if self._resume is None:
+        if self._begun is not None and self._begun[1] is not None:
+            return bool(self._begun[1].cancel(msg=msg))
+        if self._resume is None and self._begun is None:
             return False
-        from asyncio import CancelledError
-
-        self._cancelled = CancelledError() if msg is None else CancelledError(msg)  # anyio knows its own by that
+        cancelled = self._asyncio.CancelledError
+        self._failure = cancelled() if msg is None else cancelled(msg)  # anyio knows its own by that
         self.wake()
         return True
 
     def result(self) -> None:
-        cancelled, self._cancelled = self._cancelled, None
-        if cancelled is not None:
-            raise cancelled
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
 
 
 class _TrioTasks:
@@ -316,8 +365,9 @@ class _TrioParking:
     def enter(self) -> None:
         self.wake()
 
-    def step(self) -> None:
+    def begin(self, function: Callable[[], Coroutine[Any, Any, object]]) -> bool:
         self.wake()
+        return False
 
     async def wait(self) -> None:
         import trio
