@@ -43,7 +43,7 @@ class Parking(Protocol):
         ...
 
     def wait(self) -> Awaitable[None]:
-        """Return when woken."""
+        """Return when woken, or when what was begun is done."""
         ...
 
 
@@ -193,6 +193,7 @@ class _AsyncioParking:
 
     A future tells its task in the next round of the loop, at the price of a system call and of half an echo. This one
     can also run the task that waits at once, from a callback of the loop: the task takes its step as it always does.
+    And what the task would do can begin without it (`begin`), at a third of the price of a step.
     """
 
     __slots__ = (
@@ -243,6 +244,7 @@ class _AsyncioParking:
         """One task begins inside another, as an eager task of Python 3.12 does: each is the current one in its turn.
 
         So what `function` finds of its task and context, and the scopes it opens, are those of the task that goes on.
+        And to cancel that before it has gone on cancels what the coroutine waits for, as if it had.
         """
         task, context = self._task, self._context
         if self._resume is None or self._begun is not None or task is None or context is None:
@@ -284,9 +286,9 @@ class _AsyncioParking:
         try:
             yield self
         except BaseException as error:
-            failure = error
             if self._begun is None:
                 raise
+            failure = error
         finally:
             self._waits = False
             self._resume = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Self
 
 import anyio
 import anyio.lowlevel
@@ -43,7 +43,7 @@ class Sleeper:
 
     @classmethod
     @asynccontextmanager
-    async def asleep(cls, count: int = 1) -> AsyncIterator[list[Sleeper]]:
+    async def asleep(cls, count: int = 1) -> AsyncIterator[list[Self]]:
         async with open_tasks() as tasks:
             sleepers = [cls(tasks.parking()) for _ in range(count)]
             for sleeper in sleepers:

@@ -1,8 +1,8 @@
 """`App` as an ASGI 3 application: the server has the sockets, we have its messages.
 
 The server's own task of a request or WebSocket receives; what leaves is written by a second task, which is there only
-while an answer is not complete at once. On asyncio that task steps inside whoever sends, so that a broadcast wakes
-nobody, until the server makes it wait: what gathers meanwhile leaves as one batch.
+while an answer is not complete at once. On asyncio its writing begins inside whoever sends, in its name, so that a
+broadcast wakes nobody. Where the server makes it wait the task goes on: what gathers meanwhile leaves as one batch.
 """
 
 from __future__ import annotations
