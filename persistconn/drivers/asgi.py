@@ -1,8 +1,8 @@
 """`App` as an ASGI 3 application: the server has the sockets, we have its messages.
 
 The server's own task of a request or WebSocket receives; what leaves is written by a second task, which is there only
-while an answer is not complete at once. On asyncio that task steps inside whoever sends, so that a broadcast wakes
-nobody, until the server makes it wait: what gathers meanwhile leaves as one batch.
+while an answer is not complete at once. On asyncio its writing begins inside whoever sends, in its name, so that a
+broadcast wakes nobody. Where the server makes it wait the task goes on: what gathers meanwhile leaves as one batch.
 """
 
 from __future__ import annotations
@@ -192,20 +192,17 @@ class Line:
         """Write `pieces` now. True: the server has them. False: `host.sent` will follow, or `host.lost`."""
         if self._ended:
             return True
-        self._messages = self._translate(pieces)
+        messages = self._translate(pieces)
         self._ended = type(pieces[-1]) is End
-        if not self._messages:
-            self._messages = None
+        if not messages:
             return True
-        if self._parking is not None:
-            self._parking.step()
-            if self._is_written():
-                return True
+        self._messages = messages
+        if self._parking is not None and self._parking.begin(self._write):
+            if self._ended:
+                self._leave()
+            return True
         self._late = True
         return False
-
-    def _is_written(self) -> bool:
-        return self._messages is None
 
     def abandon(self) -> None:
         """Cut, without a word to the host: it knows."""
@@ -261,28 +258,29 @@ class Line:
         await self._write()
 
     async def _write_on(self, exchange: Exchange, parking: Parking) -> None:
-        while True:
-            while self._messages is None:
-                await parking.wait()
-            if not await self._write() or self._ended:
-                self._leave()
-                return
-            if self._late:
-                self._late = False
-                self._host.sent(exchange)
+        """What could not be written at once is written here, or goes on here."""
+        try:
+            while not self._ended or self._messages is not None:
+                if self._messages is None:
+                    await parking.wait()
+                if self._messages is not None:
+                    await self._write()
+                if self._late and not self._ended:
+                    self._late = False
+                    self._host.sent(exchange)
+        finally:
+            self._leave()  # nothing more will be said
 
-    async def _write(self) -> bool:
-        """Write what there is. False: the client has gone."""
+    async def _write(self) -> None:
+        """Write what there is."""
         try:
             for message in self._messages or ():
                 await self._send(message)
         except Exception as error:  # servers do not agree on which; what the client's end looks like is not our fault
             _logger.debug("a client went while it was written to: %r", error)
             self._ended = True
-            return False
         finally:
             self._messages = None
-        return True
 
 
 class HttpLine(Line):
