@@ -171,7 +171,9 @@ class Stay:
                 await host.drained()
                 await self.lines.ended()
                 return
-            _logger.warning("%d requests did not end in time and are cut", self.lines.cut())
+            left = self.lines.cut()
+            if left:
+                _logger.warning("%d requests did not end in time and are cut", left)
             with anyio.move_on_after(settings.close_timeout):
                 await self.lines.ended()
         finally:

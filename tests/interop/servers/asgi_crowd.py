@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-import anyio
+import anyio.lowlevel
 
 from persistconn import App, Connection, DisconnectReason, PersistentConnection
 from persistconn.hubs import Hub
@@ -15,7 +15,7 @@ told: Counter[str] = Counter()
 
 class Echo(PersistentConnection):
     async def on_disconnected(self, connection: Connection, reason: DisconnectReason) -> None:
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         told[f"{connection.dialect} {connection.transport} {reason}"] += 1
 
 
