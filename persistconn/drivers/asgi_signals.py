@@ -36,6 +36,7 @@ class Signals:
         self._before: dict[int, Any] = {}
         """The handlers that stood there."""
         self._held: list[int] = []
+        self._is_warned = False
         self._ended = False
 
     def listen(self) -> None:
@@ -84,15 +85,23 @@ class Signals:
         if self._ended:  # whoever came after us still knows us
             self._pass(number, frame)
             return
-        is_first, is_again = not self._held, number in self._held
+        is_again = number in self._held
         self._held.append(number)
         try:
-            if is_first or is_again:
-                self._call(self._heard)
+            if is_again or not self._is_warned:
+                self._warn(number)
         except RuntimeError:  # the loop has ended
             is_again = True
         if is_again:
             self.stop()
+
+    def _warn(self, number: int) -> None:
+        """Several apps in one process end side by side, although the signal goes from one to the next."""
+        self._is_warned = True
+        self._call(self._heard)
+        before = getattr(self._before[number], "__self__", None)
+        if isinstance(before, Signals) and not before._ended:
+            before._warn(number)
 
     def _pass(self, number: int, frame: FrameType | None) -> None:
         before = self._before[number]
