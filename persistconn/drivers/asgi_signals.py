@@ -19,8 +19,8 @@ import anyio.lowlevel
 __all__ = ["Signals", "word_of_parent"]
 
 _NUMBERS: Final = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGBREAK") if hasattr(signal, name))
-_NOTED_BY_ASYNCIO: Final = "_sighandler_noop"
-"""What asyncio installs. It learns of the signal by the wakeup descriptor, whatever stands in for its handler."""
+_DOES_NOTHING: Final = "_sighandler_noop"
+"""What asyncio installs for `loop.add_signal_handler`."""
 
 
 class Signals:
@@ -56,7 +56,7 @@ class Signals:
     @property
     def holds(self) -> bool:
         """The server does not know yet."""
-        return any(not _is_noted_by_asyncio(self._before[number]) for number in self._held)
+        return any(not _is_of_loop(self._before[number]) for number in self._held)
 
     def hand_on(self) -> None:
         """Give what was held back to those for whom it was meant, and go."""
@@ -73,12 +73,12 @@ class Signals:
         for number in held:
             if number not in ours:
                 self._pass(number, None)
-            elif not _is_noted_by_asyncio(self._before[number]):
+            elif not _is_of_loop(self._before[number]):
                 signal.raise_signal(number)
 
     def _install(self, number: int, handler: Any, before: object) -> None:
         signal.signal(number, handler)
-        if _is_noted_by_asyncio(before):
+        if _is_of_loop(before):
             signal.siginterrupt(number, False)  # as asyncio wants it, and `signal.signal` does not leave it
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
@@ -125,8 +125,11 @@ def word_of_parent() -> Callable[[], bool] | None:
     return is_set
 
 
-def _is_noted_by_asyncio(handler: object) -> bool:
-    return getattr(handler, "__name__", "") == _NOTED_BY_ASYNCIO
+def _is_of_loop(handler: object) -> bool:
+    """asyncio and uvloop learn of their signals by the wakeup descriptor, whatever stands in for their handler."""
+    return getattr(handler, "__name__", "") == _DOES_NOTHING or hasattr(
+        getattr(handler, "__self__", None), "add_signal_handler"
+    )
 
 
 def _caller() -> Callable[[Callable[[], object]], object]:
