@@ -195,6 +195,10 @@ class Line:
                 self._parking = tasks.parking()
                 tasks.spawn(self._write_on, exchange, self._parking)
                 graceful = await self.listen(exchange)
+                if self._ended and self._messages is not None and self._farewell is None:
+                    # Servers say that the client has gone when they get our last message, and are not done with it:
+                    # hypercorn closes the socket in that call. Who writes it leaves.
+                    await anyio.sleep(self._host.settings.close_timeout)
         if self._farewell is not None:
             with anyio.move_on_after(self._host.settings.close_timeout):
                 await self._farewell_to(exchange, self._farewell)
