@@ -23,8 +23,8 @@ __all__ = ["HOSTS", "HostProcess", "Socket", "Stream"]
 
 PATIENCE = 9.0
 _APPLICATION = "tests.interop.servers.asgi_application:app"
-_UVICORN = ("uvicorn", "--port", "PORT", "--timeout-graceful-shutdown", "2", "--log-level", "warning")
-_HYPERCORN = ("hypercorn", "--bind", "127.0.0.1:PORT", "--graceful-timeout", "2")
+_UVICORN = ("uvicorn", "--port", "PORT", "--log-level", "warning")
+_HYPERCORN = ("hypercorn", "--bind", "127.0.0.1:PORT")
 
 HOSTS: dict[str, tuple[str, ...]] = {
     "uvicorn": (*_UVICORN, "--http", "httptools", "--ws", "websockets-sansio", "--ws-ping-interval", "0"),
@@ -32,11 +32,8 @@ HOSTS: dict[str, tuple[str, ...]] = {
     "uvicorn-h11-wsproto": (*_UVICORN, "--http", "h11", "--ws", "wsproto", "--ws-ping-interval", "0"),
     "hypercorn-asyncio": (*_HYPERCORN, "-k", "asyncio"),
     "hypercorn-trio": (*_HYPERCORN, "-k", "trio"),
-    "granian": (
-        *("granian", "--interface", "asgi", "--host", "127.0.0.1", "--port", "PORT"),
-        *("--workers-kill-timeout", "3", "--log-level", "warning"),
-    ),
-    "daphne": ("daphne", "-b", "127.0.0.1", "-p", "PORT", "--application-close-timeout", "2"),
+    "granian": ("granian", "--interface", "asgi", "--host", "127.0.0.1", "--port", "PORT", "--log-level", "warning"),
+    "daphne": ("daphne", "-b", "127.0.0.1", "-p", "PORT"),
 }
 """Each with the settings that docs/howto/asgi.md recommends."""
 
@@ -44,7 +41,7 @@ HOSTS: dict[str, tuple[str, ...]] = {
 class HostProcess:
     """One server, listening."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, application: str = _APPLICATION, *more: str) -> None:
         self.name = name
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -53,7 +50,7 @@ class HostProcess:
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed with the process
         path = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), str(ROOT))))
         self._process = subprocess.Popen(
-            [sys.executable, "-m", module, *options, _APPLICATION],
+            [sys.executable, "-m", module, *options, *more, application],
             cwd=ROOT, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log,
             env={**os.environ, "PYTHONPATH": path},
         )  # fmt: skip
@@ -75,9 +72,24 @@ class HostProcess:
     def terminate(self) -> float:
         """Ask it to end: how many seconds that took."""
         begun = time.monotonic()
-        self._process.send_signal(signal.SIGTERM)
-        self._process.wait(PATIENCE)
+        self.ask_to_end()
+        self.wait()
         return time.monotonic() - begun
+
+    def ask_to_end(self) -> None:
+        """And do not wait for that."""
+        self._process.send_signal(signal.SIGTERM)
+
+    def wait(self) -> None:
+        """Until it has ended."""
+        self._process.wait(PATIENCE)
+
+    def says(self, mark: str) -> None:
+        """Wait until it has printed that."""
+        deadline = time.monotonic() + PATIENCE
+        while mark not in self.log:
+            assert time.monotonic() < deadline, self.log
+            time.sleep(0.01)
 
     def close(self) -> None:
         if self._process.poll() is None:
