@@ -8,6 +8,7 @@ broadcast wakes nobody. Where the server makes it wait the task goes on: what ga
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -90,7 +91,7 @@ class AsgiApplication:
             self.stay.lines.discard(line)
 
 
-class Line:
+class Line(ABC):
     """One exchange on an ASGI server: the host's `Link`."""
 
     # fmt: off
@@ -118,13 +119,13 @@ class Line:
         self._farewell: Message | None = None
         """What ends the exchange where the host has given it up."""
 
+    @abstractmethod
     async def listen(self, exchange: Exchange) -> bool:
         """Take what the client sends until it goes; True: with a goodbye."""
-        raise NotImplementedError
 
+    @abstractmethod
     def give_up(self) -> Message:
         """The message that cuts this short."""
-        raise NotImplementedError
 
     async def say(self, status: int, text: str) -> None:
         """One sentence as the whole answer."""
