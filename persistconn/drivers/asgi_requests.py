@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Final, TypeAlias
 from urllib.parse import unquote_to_bytes
@@ -18,6 +19,8 @@ Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
+
+_logger = logging.getLogger("persistconn.asgi")
 
 _SECURE: Final = frozenset({"https", "wss"})
 _MOST_DIGITS: Final = 18
@@ -63,9 +66,13 @@ def read_path(scope: Scope) -> tuple[str, str]:
 
     In ASGI `path` holds `root_path`, and most servers and frameworks do so. Some take off what they have used
     (Starlette before 0.33, a proxy), some of them without a word, and add a slash (Litestar): `raw_path` tells.
+    Django Channels' `URLRouter` leaves the path alone, and says in `path_remaining` what it has not used.
     """
     root: str = (scope.get("root_path") or "").rstrip("/")
     path: str = scope["path"]
+    rest: str | None = scope.get("path_remaining")
+    if rest is not None and path.endswith(f"/{rest.lstrip('/')}"):
+        return path[: len(path) - len(rest.lstrip("/")) - 1], path
     raw: bytes | None = scope.get("raw_path")
     if raw is not None:
         whole = unquote_to_bytes(raw.partition(b"?")[0]).decode("utf-8", "replace")
@@ -83,7 +90,14 @@ def user_of(scope: Mapping[str, Any]) -> str | None:
     >>> user_of({"user": "ann"}), user_of({})
     ('ann', None)
     """
-    user = scope.get("user")
+    try:
+        return _name_of(scope.get("user"))
+    except Exception as error:  # one that is looked up when it is asked for, and cannot be here: Django's in a database
+        _logger.warning("scope['user'] cannot be read, so there is no user: %r", error)
+        return None
+
+
+def _name_of(user: Any) -> str | None:
     if user is None or isinstance(user, str):
         return user or None
     if not getattr(user, "is_authenticated", True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -14,19 +15,20 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from persistconn import App, Connection, PersistentConnection, Settings
+from persistconn import App, Connection, ConnectionClosed, PersistentConnection, Settings
 from tests.drivers.asgi_client import AsgiClient
 from tests.line import settle
 
 SEED = int(os.environ.get("ASGI_FUZZ_SEED", "6"))
-CALLS = int(os.environ.get("ASGI_FUZZ_CALLS", "400"))
+CALLS = int(os.environ.get("ASGI_FUZZ_CALLS", "300"))
 MOST = 10
 """Messages in a body or to a WebSocket."""
 
 
 class Echo(PersistentConnection):
     async def on_received(self, connection: Connection, data: Any) -> None:
-        await connection.send(data)
+        with contextlib.suppress(ConnectionClosed):
+            await connection.send(data)
 
 
 class Planned(Exception):
