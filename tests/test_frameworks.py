@@ -13,15 +13,25 @@ from types import ModuleType
 from typing import Annotated, Any
 from urllib.parse import quote
 
+import anyio
 import pytest
 
-from persistconn import App, ConfigurationError, Settings
+from persistconn import App, ConfigurationError, Connection, PersistentConnection, Settings
 from persistconn.hubs import Hub, authorize
 from persistconn.testing import Client
 from tests.drivers.asgi_client import AsgiClient, Call, lifespan
 
 EXAMPLES = Path(__file__).parents[1] / "docs" / "examples"
 RS = "\x1e"
+
+
+class Named(PersistentConnection):
+    """Tells clients who they are."""
+
+    async def on_received(self, connection: Connection, data: Any) -> None:
+        await connection.send(connection.user)
+
+
 pytestmark = pytest.mark.filterwarnings("default")  # what frameworks say of each other is not ours to judge
 
 
@@ -275,3 +285,58 @@ async def test_quart() -> None:
         _, call = await client.classic("/rt/chat", "webSockets")
         call.text('"hello"')
         assert await call.message() == {"from": "ann", "said": "hello"}
+
+
+async def test_channels() -> None:
+    """Its router leaves the path as it is; its users may be looked up when somebody asks for their name."""
+    load("in_django", needs="django")
+    routing = pytest.importorskip("channels.routing", reason="channels is not installed")
+    from django.core.exceptions import SynchronousOnlyOperation
+    from django.urls import re_path
+    from django.utils.functional import SimpleLazyObject
+
+    class User:
+        is_authenticated = True
+        username = "ann"
+
+    def refuse() -> User:
+        raise SynchronousOnlyOperation("You cannot call this from an async context")
+
+    realtime = App(secret_keys=["sixteen or more characters"])
+    realtime.add_connection("/chat", Named())
+    router = routing.URLRouter([re_path("^rt/", realtime)])
+    application = routing.ProtocolTypeRouter({"http": router, "websocket": router})
+    async with realtime.running(), AsgiClient.of(application) as client:
+        for find, name in ((User, "ann"), (refuse, None)):
+            for root in ("", "/site"):
+                client.scope.update(user=SimpleLazyObject(find), root_path=root)
+                query, call = await client.classic(f"{root}/rt/chat", "webSockets")
+                call.text('"hello"')
+                assert await call.message() == name
+                assert (await client.post(f"{root}/rt/chat/abort?{query}"))[0] == 200
+
+
+@pytest.mark.parametrize("anyio_backend", ["trio"])
+async def test_starlette_on_trio() -> None:
+    """What a callback does with anyio works there."""
+    routing = pytest.importorskip("starlette.routing", reason="starlette is not installed")
+    applications = pytest.importorskip("starlette.applications")
+
+    class Slow(PersistentConnection):
+        async def on_received(self, connection: Connection, data: Any) -> None:
+            async with anyio.create_task_group() as tasks:
+                for each in data:
+                    tasks.start_soon(connection.send, await anyio.to_thread.run_sync(str.upper, each))
+
+    realtime = App(secret_keys=["sixteen or more characters"])
+    realtime.add_connection("/slow", Slow())
+    app = applications.Starlette(routes=[routing.Mount("/rt", realtime)], lifespan=realtime.lifespan)
+    async with served(app) as client:
+        for transport in ("webSockets", "serverSentEvents"):
+            query, call = await client.classic("/rt/slow", transport)
+            if transport == "webSockets":
+                call.text('["a"]')
+                assert await call.message() == "A"
+            else:
+                assert (await client.post(f"/rt/slow/send?{query}", b"data=%5B%22a%22%5D"))[0] == 200
+                await call.text_with('"M":["A"]')

@@ -32,6 +32,9 @@ _logger = logging.getLogger("persistconn.asgi")
 
 _CUT_SHORT: Final = frozenset({1006, 1012})
 """Close codes without a close frame of the client: the socket broke, or the server is going away."""
+_REPEATS: Final = 8
+"""Middleware that plays a body back does so for ever: who has heard it so often asks no more, and notices that the
+client has gone when it is written to."""
 _TEXT: Final = ((b"Content-Type", b"text/plain; charset=utf-8"),)
 
 
@@ -73,7 +76,11 @@ class AsgiApplication:
             await self._serve(line, request)
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        message = await receive()
+        try:
+            message = await receive()
+        except Exception as error:
+            _is_gone(error)
+            return
         if message["type"] == "websocket.connect":
             translate = WebSocketMessages(scope.get("extensions")).of
             line = WebSocketLine(receive, send, translate, self._app.settings.max_message_size)
@@ -240,8 +247,14 @@ class HttpLine(Line):
 
     async def listen(self, exchange: Exchange) -> bool:
         """Wait for the client to go."""
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
+        for _ in range(_REPEATS):
+            try:
+                message = await self._receive()
+            except Exception as error:
+                return _is_gone(error)
+            if message["type"] == "http.disconnect":
+                return False
+        await anyio.sleep_forever()
         return False
 
     def give_up(self) -> Message:
@@ -263,12 +276,15 @@ class WebSocketLine(Line):
         """Hand on messages, as long as the host takes them."""
         host, receive = self._host, self._receive
         while True:
-            message = await receive()
+            try:
+                message = await receive()
+            except Exception as error:
+                return _is_gone(error)
             if message["type"] == "websocket.disconnect":
                 return message.get("code", 1005) not in _CUT_SHORT
             data = message.get("text")
             if data is None:
-                data = message["bytes"]
+                data = bytes(message.get("bytes") or b"")
             if self._limit is not None and _is_larger(data, self._limit):
                 self._ended = True
                 self._farewell = _close(1009, f"The message is larger than {self._limit} bytes")
@@ -287,6 +303,12 @@ class WebSocketLine(Line):
     def give_up(self) -> Message:
         """A client that takes nothing will hardly see it; the server ends the socket."""
         return _close(1008, "Too slow")
+
+
+def _is_gone(error: Exception) -> bool:
+    """Servers and middleware do not agree on what `receive` raises then; it was no goodbye."""
+    _logger.debug("a client went while it was listened to: %r", error)
+    return False
 
 
 def _close(code: int, reason: str) -> Message:

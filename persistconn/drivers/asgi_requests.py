@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Final, TypeAlias
 from urllib.parse import unquote_to_bytes
@@ -19,7 +20,11 @@ Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
+_logger = logging.getLogger("persistconn.asgi")
+
 _SECURE: Final = frozenset({"https", "wss"})
+_MOST_DIGITS: Final = 18
+"""Of a length that is read as a number: Python refuses thousands."""
 
 
 class PeerGone(Exception):
@@ -44,8 +49,8 @@ def read_request(scope: Scope, body: bytes = b"") -> Request:
     return Request(
         "GET" if websocket else scope["method"].upper(),
         path,
-        scope.get("query_string", b"").decode("utf-8", "replace"),
-        Headers(tuple([(bytes(name).lower(), bytes(value)) for name, value in scope.get("headers", ())])),
+        (scope.get("query_string") or b"").decode("utf-8", "replace"),
+        Headers(tuple([(bytes(name).lower(), bytes(value)) for name, value in scope.get("headers") or ()])),
         body,
         client=(str(client[0]), int(client[1] or 0)) if client else None,
         scheme="https" if secure else "http",
@@ -61,9 +66,13 @@ def read_path(scope: Scope) -> tuple[str, str]:
 
     In ASGI `path` holds `root_path`, and most servers and frameworks do so. Some take off what they have used
     (Starlette before 0.33, a proxy), some of them without a word, and add a slash (Litestar): `raw_path` tells.
+    Django Channels' `URLRouter` leaves the path alone, and says in `path_remaining` what it has not used.
     """
-    root: str = scope.get("root_path", "").rstrip("/")
+    root: str = (scope.get("root_path") or "").rstrip("/")
     path: str = scope["path"]
+    rest: str | None = scope.get("path_remaining")
+    if rest is not None and path.endswith(f"/{rest.lstrip('/')}"):
+        return path[: len(path) - len(rest.lstrip("/")) - 1], path
     raw: bytes | None = scope.get("raw_path")
     if raw is not None:
         whole = unquote_to_bytes(raw.partition(b"?")[0]).decode("utf-8", "replace")
@@ -81,7 +90,14 @@ def user_of(scope: Mapping[str, Any]) -> str | None:
     >>> user_of({"user": "ann"}), user_of({})
     ('ann', None)
     """
-    user = scope.get("user")
+    try:
+        return _name_of(scope.get("user"))
+    except Exception as error:  # one that is looked up when it is asked for, and cannot be here: Django's in a database
+        _logger.warning("scope['user'] cannot be read, so there is no user: %r", error)
+        return None
+
+
+def _name_of(user: Any) -> str | None:
     if user is None or isinstance(user, str):
         return user or None
     if not getattr(user, "is_authenticated", True):
@@ -96,8 +112,11 @@ def user_of(scope: Mapping[str, Any]) -> str | None:
 async def read_body(scope: Scope, receive: Receive, settings: Settings) -> bytes:
     """The whole body. Raises Refused when it is too large, BodyTooSlow, and PeerGone."""
     limit = body_limit(settings)
-    length = next((value for name, value in scope.get("headers", ()) if bytes(name).lower() == b"content-length"), b"")
-    if limit is not None and length.isdigit() and int(length) > limit:
+    headers = scope.get("headers") or ()
+    if not isinstance(headers, (list, tuple)):  # ASGI allows what can be read but once
+        scope["headers"] = headers = tuple(headers)
+    length = next((value for name, value in headers if bytes(name).lower() == b"content-length"), b"")
+    if limit is not None and length.isdigit() and (len(length) > _MOST_DIGITS or int(length) > limit):
         raise too_large(settings)
     if scope["method"] in ("GET", "HEAD"):
         return await _whole(receive, limit, settings)
@@ -110,13 +129,16 @@ async def _whole(receive: Receive, limit: int | None, settings: Settings) -> byt
     parts: list[bytes] = []
     size = 0
     while True:
-        message = await receive()
+        try:
+            message = await receive()
+        except Exception as error:  # as with `send`: servers and middleware do not agree on how they say it
+            raise PeerGone from error
         if message["type"] == "http.disconnect":
             raise PeerGone
-        part = message.get("body", b"")
+        part = message.get("body") or b""
         size += len(part)
         if limit is not None and size > limit:
             raise too_large(settings)
         parts.append(part)
         if not message.get("more_body", False):
-            return parts[0] if len(parts) == 1 else b"".join(parts)
+            return bytes(parts[0]) if len(parts) == 1 else b"".join(parts)

@@ -161,10 +161,11 @@ def documented_nginx(prefixed_server: ServerProcess, tmp_path: Path) -> Iterator
     proxy.close()
 
 
+@pytest.mark.timeout(300)
 def test_twenty_reloads_lose_and_repeat_nothing(
     prefixed_server: ServerProcess,
     documented_nginx: ProxyProcess,
     visit: Callable[..., HubPage],
     node: NodeProcess,
 ) -> None:
-    survives_reloads(prefixed_server, documented_nginx.origin, documented_nginx.reload, visit, node)
+    survives_reloads(prefixed_server, documented_nginx, visit, node)
