@@ -291,4 +291,6 @@ class ClassicRequests:
         if cursor[1] < session.told:
             session.told = cursor[1]
             return cursor[1]
-        return session.position  # between the newest position it was told and our own nothing was for it
+        # Between the newest position it was told and our own nothing was for it. Ours is behind where a request that
+        # the client had given up came late and sent it back.
+        return max(session.position, cursor[1])

@@ -57,6 +57,8 @@ class Talk:
         """Clients answer no pings."""
         self.automatic = True
         """Events are completed at once."""
+        self.reads_on = False
+        """The embedder takes in more before it asks what to do."""
 
     def _entropy(self, count: int) -> bytes:
         self._chance += 1
@@ -65,6 +67,8 @@ class Talk:
     def drain(self) -> list[Output]:
         """Rule 1."""
         new: list[Output] = []
+        if self.reads_on:
+            return new
         while not isinstance(output := self.endpoint.poll(), Wait):
             new.append(output)
             if isinstance(output, Transmit):
