@@ -46,6 +46,8 @@ class Process(Application):
         super().__init__(world, endpoint)
         self._alarm: float | None = None
         self._pumping = False
+        self._unasked: Line | None = None
+        """It was lost before the endpoint was asked what to answer."""
 
     def die(self) -> None:
         """Killed, with all it knew."""
@@ -68,9 +70,14 @@ class Process(Application):
         )
         line.exchange = exchange
         self._opened(line, exchange)
+        if line.was_left and world.rng.random() < 0.5:
+            self._unasked = line  # its end is read together with it
+            self.lose(line)
+            self._unasked = None
+            return
         self.pump()
         if line.was_left:
-            self.world.after(0.001, self.lose, line)
+            world.after(0.001, self.lose, line)
 
     def _opened(self, line: Line, exchange: Exchange) -> None:
         oracle = self.world.oracle
@@ -211,6 +218,8 @@ class Process(Application):
         has_ping = pings(pieces)
         for exchange in output.exchanges:
             line: Line = exchange.context
+            if line is self._unasked:
+                continue
             packet = line.check(pieces)
             if packet.status is not None and packet.status >= 400:
                 self._refused(line, packet.status)

@@ -73,6 +73,15 @@ def cursor_one_too_short(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, ClassicRequests, "_quoted", quoted)
 
 
+@_planted("order")
+def sent_back_by_a_late_poll(patch: pytest.MonkeyPatch) -> None:
+    def quoted(original: Any, self: Any, session: Any, cursor: Any, otherwise: int) -> int:
+        is_newer = cursor is not None and self._is_ours(cursor) and cursor[1] >= session.told
+        return session.position if is_newer else int(original(self, session, cursor, otherwise))
+
+    wrap(patch, ClassicRequests, "_quoted", quoted)
+
+
 @_planted("silent loss", "ring")
 def position_confirmed_when_it_is_written(patch: pytest.MonkeyPatch) -> None:
     wrap(patch, ClassicRequests, "_quoted", lambda original, self, session, cursor, otherwise: session.position)
