@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from .asgi_hosts import HOSTS, HostProcess, Socket
+from .asgi_hosts import HostProcess, Socket
+from .hosts import HOSTS, MOUNTS, TELLS
+
+pytestmark = pytest.mark.own_server("starts every host itself")
 
 RS = "\x1e"
-MOUNTS = ["", "/prefix"]
-TELLS = ("uvicorn", "hypercorn")
-"""Servers that give applications the time to end: daphne has no lifespan, and granian kills who has open exchanges."""
 
 
 @pytest.mark.parametrize("name", HOSTS)

@@ -14,7 +14,7 @@ from .harness import ServerProcess
 @pytest.fixture(params=WAYS, ids=", ".join)
 def client(request: pytest.FixtureRequest, aspnetcore_server: ServerProcess, node: NodeProcess) -> Iterator[Client]:
     way: Way = request.param
-    yield Client(node, f"{aspnetcore_server.origin}/signalr", way, package="@aspnet/signalr")
+    yield Client(node, f"{aspnetcore_server.url}/signalr", way, package="@aspnet/signalr")
     node.obey("stopAll", {})
     assert node.errors == []
 

@@ -1,0 +1,69 @@
+"""The ASGI servers under which suites run: how each is started, and which tests are excused on which of them."""
+
+from __future__ import annotations
+
+import re
+import socket
+import sys
+from dataclasses import dataclass
+
+__all__ = ["EXCUSES", "HOSTS", "MOUNTS", "TELLS", "Excuse", "excuse", "free_port", "host_command"]
+
+_UVICORN = ("uvicorn", "--port", "PORT", "--timeout-graceful-shutdown", "2", "--log-level", "warning")
+_HYPERCORN = ("hypercorn", "--bind", "127.0.0.1:PORT", "--graceful-timeout", "2")
+
+HOSTS: dict[str, tuple[str, ...]] = {
+    "uvicorn-httptools": (*_UVICORN, "--http", "httptools", "--ws", "websockets-sansio", "--ws-ping-interval", "0"),
+    "uvicorn-websockets": (*_UVICORN, "--http", "httptools", "--ws", "websockets", "--ws-ping-interval", "86400"),
+    "uvicorn-h11-wsproto": (*_UVICORN, "--http", "h11", "--ws", "wsproto", "--ws-ping-interval", "0"),
+    "hypercorn-asyncio": (*_HYPERCORN, "-k", "asyncio"),
+    "hypercorn-trio": (*_HYPERCORN, "-k", "trio"),
+    "granian": (
+        *("granian", "--interface", "asgi", "--host", "127.0.0.1", "--port", "PORT"),
+        *("--workers-kill-timeout", "3", "--log-level", "warning"),
+    ),
+    "daphne": ("daphne", "-b", "127.0.0.1", "-p", "PORT", "--application-close-timeout", "2"),
+}
+"""Each with the settings that docs/howto/asgi.md recommends."""
+
+MOUNTS = ("", "/prefix")
+"""Where an app is: at the root, or in Starlette."""
+
+TELLS = ("uvicorn", "hypercorn")
+"""Servers that give applications the time to end: daphne has no lifespan, and granian kills who has open exchanges."""
+
+
+@dataclass(frozen=True)
+class Excuse:
+    """Why tests cannot pass on a host. They are run nevertheless, and one that passes after all is a failure."""
+
+    hosts: str
+    tests: str
+    """Regular expressions: the first fits the whole name of a host, the second a part of what pytest calls the test."""
+    reason: str
+    """What upstream says, or where it does so."""
+
+
+EXCUSES: tuple[Excuse, ...] = ()
+"""All of them. docs/howto/asgi.md tells users."""
+
+
+def excuse(host: str, test: str) -> Excuse | None:
+    """The excuse of a test on a host, if it has one."""
+    for each in EXCUSES:
+        if re.fullmatch(each.hosts, host) and re.search(each.tests, test):
+            return each
+    return None
+
+
+def host_command(name: str, port: int, application: str) -> list[str]:
+    """How to start a host at a port, for an application `module:name`."""
+    module, *options = [part.replace("PORT", str(port)) for part in HOSTS[name]]
+    return [sys.executable, "-m", module, *options, application]
+
+
+def free_port() -> int:
+    """Nobody listens there now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
