@@ -44,7 +44,13 @@ class Excuse:
     """What upstream says, or where it does so."""
 
 
-EXCUSES: tuple[Excuse, ...] = ()
+EXCUSES: tuple[Excuse, ...] = (
+    Excuse(
+        "uvicorn-.*",
+        r"test_python_client\.py::test_(hubs_)?over_websockets",
+        "signalr-client-threads sends two Connection headers; uvicorn looks at the last one (its pull request 2002)",
+    ),
+)
 """All of them. docs/howto/asgi.md tells users."""
 
 
