@@ -52,7 +52,9 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "backend" in metafunc.fixturenames:
         host = metafunc.config.getoption("host")
-        backends = [host] if host else ["asyncio", "trio"]
+        backends = [host + metafunc.config.getoption("mount")] if host else ["asyncio", "trio"]
+        if not host and metafunc.definition.get_closest_marker("hosted_too"):
+            backends.append("uvicorn-httptools/prefix")
         metafunc.parametrize("backend", backends, indirect=True, scope="package")
 
 
@@ -67,9 +69,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="package")
 def backend(request: pytest.FixtureRequest) -> str:
-    """An event loop of our own server; or an ASGI host, as the command line says."""
-    if request.param in HOSTS:
-        for package in (request.param.partition("-")[0], "starlette"):
+    """An event loop of our own server; or an ASGI host and where the app is on it."""
+    host = request.param.partition("/")[0]
+    if host in HOSTS:
+        for package in (host.partition("-")[0], "starlette"):
             pytest.importorskip(package, reason=f"{package} is not installed")
     elif importlib.util.find_spec(request.param) is None:
         pytest.skip(f"{request.param} is not installed")
@@ -77,12 +80,12 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="package")
-def start_server(backend: str, request: pytest.FixtureRequest) -> Iterator[StartServer]:
-    """Starts one, where the command line says; it ends with the fixture."""
+def start_server(backend: str) -> Iterator[StartServer]:
+    """Starts one; it ends with the fixture."""
     servers: list[ServerProcess] = []
 
     def start_server(**options: Any) -> ServerProcess:
-        servers.append(ServerProcess(backend, mount=request.config.getoption("mount"), **options))
+        servers.append(ServerProcess(backend, **options))
         return servers[-1]
 
     yield start_server

@@ -35,22 +35,21 @@ Event = dict[str, Any]
 class ServerProcess:
     """A server and what it said. It can be killed and started again on the same port with the same keys.
 
-    `backend` is an event loop of our own server, or the name of an ASGI host; there the app is at `mount`.
+    `backend` is an event loop of our own server, or an ASGI host and the mount point of the app: `granian/prefix`.
     """
 
     def __init__(
         self,
         backend: str,
         *,
-        mount: str = "",
         application: Path = APPLICATION,
         settings: dict[str, Any] | None = None,
         allowed_origins: Sequence[str] = (),
         root_path: str = "",
     ):
-        self.backend = backend
-        self.mount = mount
-        self.is_ours = backend not in HOSTS
+        self.backend, slash, mount = backend.partition("/")
+        self.mount = slash + mount
+        self.is_ours = self.backend not in HOSTS
         self.tells = self.is_ours or backend.startswith(TELLS)
         """When it ends in order, `on_disconnected(shutdown)` runs for those who are there."""
         self._application = application

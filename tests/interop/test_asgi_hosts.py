@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from .asgi_hosts import HostProcess, Socket
-from .hosts import HOSTS, MOUNTS, TELLS
+from .hosts import EXCUSES, HOSTS, MOUNTS, TELLS, Excuse
 
 pytestmark = pytest.mark.own_server("starts every host itself")
 
@@ -30,6 +32,19 @@ def test_a_host(name: str) -> None:
         refusals(host)
         assert "Traceback" not in host.log
         shutdown(host)
+
+
+@pytest.mark.parametrize("excused", EXCUSES, ids=lambda excused: excused.hosts)
+def test_excuses_are_for_tests_that_there_are(excused: Excuse) -> None:
+    """Whether they are needed is found out by running them: who passes in spite of one has failed."""
+    tests = [
+        f"{file.name}::{name}"
+        for file in Path(__file__).parent.glob("test_*.py")
+        for name in re.findall(r"^def (test_\w+)", file.read_text(), re.MULTILINE)
+    ]
+    name, _, _ = excused.tests.partition(r"\[")
+    assert any(re.search(name, each) for each in tests)
+    assert any(re.fullmatch(excused.hosts, host) for host in HOSTS)
 
 
 def classic(host: HostProcess, transport: str, mount: str) -> None:

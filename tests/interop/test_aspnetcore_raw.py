@@ -15,6 +15,7 @@ TEXTS = ["Hello World!", '{"JSON": [1, null]}', "Grüße 😀\u2028\n\nand anoth
 
 
 @pytest.mark.parametrize("transport", ["webSockets", "webSockets at once", "serverSentEvents", "longPolling"])
+@pytest.mark.hosted_too
 def test_texts_come_back(aspnetcore_server: ServerProcess, clients_at: ClientsAt, transport: str) -> None:
     server = aspnetcore_server
     client = Client(clients_at(server.url), f"{server.url}/echo", (transport, "none"))

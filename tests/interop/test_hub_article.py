@@ -17,6 +17,7 @@ def transport(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.mark.hosted_too
 def test_in_its_order(hub_server: ServerProcess, visit: Visit, transport: str) -> None:
     # An empty hub: the two scripts of the client, the generated one, and a start.
     empty = visit(f"{hub_server.url}/empty.html", kind=BrowserPage)

@@ -14,6 +14,7 @@ OpenPage = Callable[..., ChatPage]
 ProxyTo = Callable[..., Proxy]
 
 
+@pytest.mark.hosted_too
 def test_a_cut_loses_none_of_a_thousand_messages(server: ServerProcess, open_page: OpenPage, transport: str) -> None:
     page = open_page(server.url, transport=transport).start()
     page.send({"do": "join", "group": f"of {page.id}"})
