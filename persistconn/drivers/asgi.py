@@ -19,7 +19,7 @@ from ..protocol.http1_policy import Refused
 from ..tasks import Parking, open_tasks
 from ..wire.http import Chunk, End, Head
 from .asgi_messages import HttpMessages, WebSocketMessages
-from .asgi_requests import BodyTooSlow, Message, PeerGone, Receive, Scope, Send, read_body, read_request
+from .asgi_requests import BodyTooSlow, Message, PeerGone, Receive, Scope, Send, read_body, read_request, said_goodbye
 
 if TYPE_CHECKING:
     from ..host import Host
@@ -31,8 +31,6 @@ __all__ = ["AsgiApplication", "Message", "Receive", "Scope", "Send"]
 
 _logger = logging.getLogger("persistconn.asgi")
 
-_CUT_SHORT: Final = frozenset({1006, 1012})
-"""Close codes without a close frame of the client: the socket broke, or the server is going away."""
 _TEXT: Final = ((b"Content-Type", b"text/plain; charset=utf-8"),)
 
 
@@ -317,7 +315,7 @@ class WebSocketLine(Line):
         while True:
             message = await receive()
             if message["type"] == "websocket.disconnect":
-                return message.get("code", 1005) not in _CUT_SHORT
+                return said_goodbye(message)
             data = message.get("text")
             if data is None:
                 data = message["bytes"]
