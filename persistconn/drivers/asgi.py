@@ -316,10 +316,13 @@ class WebSocketLine(Line):
             message = await receive()
             if message["type"] == "websocket.disconnect":
                 return said_goodbye(message)
+            if self._ended:
+                continue
             data = message.get("text")
             if data is None:
                 data = message["bytes"]
-            if self._limit is not None and _is_larger(data, self._limit):
+            # Who takes parts has a limit of its own, and says it in the client's words.
+            if self._limit is not None and not exchange.parts and _is_larger(data, self._limit):
                 self._ended = True
                 self._farewell = _close(1009, f"The message is larger than {self._limit} bytes")
                 return False
@@ -333,6 +336,13 @@ class WebSocketLine(Line):
         """The host has room for messages again."""
         if self._resumed is not None:
             self._resumed.set()
+
+    def _leave(self) -> None:
+        """With our last word the client's own close frame is waited for: hypercorn cuts the socket when we return."""
+        if self._scope is not None and self._farewell is None:
+            self._scope.deadline = anyio.current_time() + self._host.settings.close_timeout
+        else:
+            super()._leave()
 
     def give_up(self) -> Message:
         """A client that takes nothing will hardly see it; the server ends the socket."""

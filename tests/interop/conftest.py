@@ -199,6 +199,8 @@ def no_server_errors(request: pytest.FixtureRequest) -> Iterator[None]:
     names = ("server", "impatient_server", "mortal_server", "hub_server", "mortal_hub_server")
     names += ("aspnetcore_server", "mortal_aspnetcore_server", "prefixed_server")
     servers = [request.getfixturevalue(name) for name in names if name in request.fixturenames]
+    for each in servers:
+        each.revive()
     marks = [each.mark() for each in servers]
     yield
     for each, mark in zip(servers, marks, strict=True):

@@ -167,6 +167,11 @@ class ServerProcess:
         else:  # some hosts call it an error that clients were there
             self._log_read = len(self.log)
 
+    def revive(self) -> None:
+        """Start it again if a test that failed has left it dead."""
+        if self._process.poll() is not None:
+            self.start()
+
     def close(self) -> None:
         """End it whatever its state."""
         if self._process.poll() is None:
