@@ -117,6 +117,7 @@ async def _talk_with_pysignalr(server: ServerProcess, protocol: str) -> str:
         await asyncio.to_thread(server.order, "ask", id=me, text="fail", within=10)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
+    await client._transport._ws.close()  # who cancels it is left with an open socket
     return str(me)
 
 
