@@ -47,7 +47,10 @@ _telling = threading.Lock()
 def connect_to_test(port: int) -> Iterable[str]:
     """Have `tell` talk to the test, errors that are logged as well; gives what the test says, line by line."""
     _tests.append(socket.create_connection(("127.0.0.1", port)))
-    logging.getLogger().addHandler(TellErrors(logging.ERROR))
+    tell_errors = TellErrors(logging.ERROR)
+    logging.getLogger().addHandler(tell_errors)
+    logging.getLogger("persistconn").addHandler(tell_errors)
+    logging.getLogger("persistconn").propagate = False  # some servers print what reaches the root
     return _tests[-1].makefile("r", encoding="utf-8")
 
 
