@@ -253,7 +253,7 @@ class App:
 
     async def _keep_house(self, begun: anyio.Event) -> None:
         try:
-            async with self.running():
+            async with self.running() as host, self._as_asgi().stay.until_told(host):
                 begun.set()
                 await anyio.sleep_forever()
         finally:
@@ -264,25 +264,39 @@ class App:
     async def lifespan(self, parent: object = None) -> AsyncIterator[None]:
         """Run the app as long as another application lives: `FastAPI(lifespan=app.lifespan)`.
 
-        Frameworks keep lifespan events from what is mounted in them. The app works without; with them its clients are
-        told when the server goes, and `on_disconnected(shutdown)` runs.
+        Frameworks keep lifespan events from what is mounted in them. The app works without; with them it runs from the
+        beginning, and clients are told when the server goes without a signal, too.
         """
-        async with self.running() as host:
+        stay = self._as_asgi().stay
+        async with self.running() as host, stay.until_told(host):
             yield
-            host.drain()
-            with anyio.move_on_after(self.settings.drain_timeout):
-                await host.drained()
+            await stay.end(host)
+
+    async def drain(self) -> None:
+        """Tell all clients, and newcomers, to come back later; wait until they are told and `on_disconnected` has run.
+
+        An ASGI server that gets a signal needs no such call. It is for all other ways to end one: await this, then tell
+        the server. It takes at most about `drain_timeout` seconds, and there is no way back. Raises PersistconnError
+        when the app is not running.
+        """
+        host = self.here()
+        if host is None:
+            raise PersistconnError("the app is not running: there is nobody to tell")
+        await self._as_asgi().stay.end(host)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The app as an ASGI 3 application: `uvicorn module:app`, or mounted in another, at any path.
 
         Without lifespan events the first request starts it, and it lasts as long as the event loop.
         """
+        await self._as_asgi()(scope, receive, send)
+
+    def _as_asgi(self) -> AsgiApplication:
         if self._asgi is None:
             from .drivers.asgi import AsgiApplication
 
             self._asgi = AsgiApplication(self)
-        await self._asgi(scope, receive, send)
+        return self._asgi
 
     def health(self) -> dict[str, object]:
         """Whether the app runs (`status`: `running`, `draining` or `stopped`), and how many connections it has.

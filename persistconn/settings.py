@@ -129,6 +129,8 @@ class Settings:
     balancer to send newcomers elsewhere."""
     drain_timeout: float = 8.0
     """How long shutting down may take before what is left is cut."""
+    drain_on_signal: bool = True
+    """On an ASGI server, hold SIGTERM and SIGINT back from it until clients are told; it would tell the app last."""
     max_sockets: int = 0
     """Open sockets; one more is answered 503 with Retry-After. 0: as many as the system allows."""
     tcp_user_timeout: float = 20.0

@@ -9,22 +9,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import anyio
 
-from ..errors import PersistconnError
 from ..protocol.http1_policy import Refused
 from ..tasks import Parking, open_tasks
 from ..wire.http import Chunk, End, Head
+from .asgi_lifespan import Application, Stay
 from .asgi_messages import HttpMessages, WebSocketMessages
 from .asgi_requests import BodyTooSlow, Message, PeerGone, Receive, Scope, Send, read_body, read_request, said_goodbye
 
 if TYPE_CHECKING:
     from ..host import Host
     from ..protocol.exchange import Exchange
-    from ..settings import Settings
     from ..wire.http import Piece, Request
 
 __all__ = ["AsgiApplication", "Message", "Receive", "Scope", "Send"]
@@ -38,33 +36,13 @@ Translate: TypeAlias = "Callable[[Sequence[Piece]], Sequence[Message]]"
 """The messages for some pieces."""
 
 
-class Application(Protocol):
-    """What is served: `persistconn.App`."""
-
-    settings: Settings
-
-    def running(self) -> AbstractAsyncContextManager[Host]:
-        """Run the application's host until the block is left."""
-        ...
-
-    def here(self) -> Host | None:
-        """The host, when it runs on this event loop."""
-        ...
-
-    async def at_home(self) -> Host:
-        """The host of this event loop, started if need be."""
-        ...
-
-
 class AsgiApplication:
     """Takes the scopes of an ASGI server. `App.__call__` makes one."""
 
     def __init__(self, app: Application) -> None:
         self._app = app
-        self._lines: set[Line] = set()
-        self._emptied = anyio.Event()
-        self._ended = False
-        """The lifespan is over."""
+        self.stay = Stay(app)
+        """Its beginning and its end."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one scope. Raises ValueError for a kind of scope that is none of ours, as ASGI wants it."""
@@ -74,7 +52,7 @@ class AsgiApplication:
         elif kind == "websocket":
             await self._websocket(scope, receive, send)
         elif kind == "lifespan":
-            await self._lifespan(receive, send)
+            await self.stay.lifespan(receive, send)
         else:
             raise ValueError(f"no scope of type {kind!r} is served here: http, websocket and lifespan are")
 
@@ -99,48 +77,15 @@ class AsgiApplication:
             await self._serve(line, read_request(scope))
 
     async def _serve(self, line: Line, request: Request) -> None:
-        if self._ended:
+        if self.stay.over:
             await line.say(503, "This server is going away.")
             return
         host = self._app.here() or await self._app.at_home()
-        self._lines.add(line)
+        self.stay.lines.add(line)
         try:
             await line.run(host, request)
         finally:
-            self._lines.discard(line)
-            if not self._lines:
-                self._emptied.set()
-
-    # Lifespan -----------------------------------------------------------------------------------
-
-    async def _lifespan(self, receive: Receive, send: Send) -> None:
-        await receive()
-        self._ended = False
-        try:
-            host = self._app.here()
-            if host is not None:  # somebody else runs the app, and ends it
-                await send({"type": "lifespan.startup.complete"})
-                await receive()
-                await self._drain(host)
-            else:
-                async with self._app.running() as host:
-                    await send({"type": "lifespan.startup.complete"})
-                    await receive()
-                    await self._drain(host)
-        except PersistconnError as error:
-            await send({"type": "lifespan.startup.failed", "message": str(error)})
-            return
-        await send({"type": "lifespan.shutdown.complete"})
-
-    async def _drain(self, host: Host) -> None:
-        """Every client is told, every callback has run, every answer has been written; or `drain_timeout` is over."""
-        self._ended = True
-        with anyio.move_on_after(self._app.settings.drain_timeout):
-            host.drain()
-            await host.drained()
-            while self._lines:
-                self._emptied = anyio.Event()
-                await self._emptied.wait()
+            self.stay.lines.discard(line)
 
 
 class Line:

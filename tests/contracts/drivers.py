@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import socket
 import sys
 import threading
@@ -14,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import anyio
 from anyio.from_thread import start_blocking_portal
 
 from persistconn import serve
@@ -149,6 +151,66 @@ def ours(trial: Trial, *, backend: str, stream_driver: Any = None) -> Iterator[S
             future.result()
 
 
+@contextmanager
+def on_uvicorn(trial: Trial) -> Iterator[Served]:
+    import uvicorn
+    from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+    class Impatient(WebSocketsSansIOProtocol):
+        """The genuine one waits ten seconds for the other half of a close, in its `__init__`: as long as a check."""
+
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            self.close_timeout = 0.5
+
+    options: dict[str, Any] = {"http": "httptools", "ws": Impatient, "ws_ping_interval": None, "lifespan": "on"}
+    server = uvicorn.Server(uvicorn.Config(trial.app, **options, log_config=None, access_log=False))
+
+    def drain() -> None:  # threads get no signals
+        trial.app.from_thread.run(trial.app.drain)
+        server.should_exit = True
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = listener.getsockname()
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        while not server.started:
+            time.sleep(0.001)
+        try:
+            yield Served(address, drain=drain)
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+@contextmanager
+def on_hypercorn(trial: Trial, *, backend: str) -> Iterator[Served]:
+    from hypercorn.config import Config
+
+    serve = importlib.import_module(f"hypercorn.{backend}").serve
+    listener = socket.create_server(("127.0.0.1", 0))
+    address = listener.getsockname()
+    config = Config()
+    config.bind = [f"fd://{listener.detach()}"]
+    config.loglevel = "CRITICAL"
+    config.keep_alive_timeout = 0.5
+    told = anyio.Event()
+    with start_blocking_portal(backend) as portal:
+
+        def drain() -> None:
+            portal.call(trial.app.drain)
+            portal.call(told.set)
+
+        future = portal.start_task_soon(partial(serve, trial.app, config, shutdown_trigger=told.wait, mode="asgi"))
+        while trial.app.health()["status"] != "running":
+            time.sleep(0.001)
+        try:
+            yield Served(address, drain=drain)
+        finally:
+            portal.call(told.set)
+            future.result()
+
+
 DRIVERS = {
     "threads": threads,
     "asyncio": bare_asyncio,
@@ -157,4 +219,7 @@ DRIVERS = {
     "ours-asyncio": partial(ours, backend="asyncio"),
     "ours-trio": partial(ours, backend="trio"),
     "ours-anyio": partial(ours, backend="trio", stream_driver="anyio"),
+    "uvicorn": on_uvicorn,
+    "hypercorn-asyncio": partial(on_hypercorn, backend="asyncio"),
+    "hypercorn-trio": partial(on_hypercorn, backend="trio"),
 }

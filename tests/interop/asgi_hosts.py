@@ -28,13 +28,13 @@ _APPLICATION = "tests.interop.servers.asgi_application:app"
 class HostProcess:
     """One server, listening."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, application: str = _APPLICATION, *more: str) -> None:
         self.name = name
         self.port = free_port()
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed with the process
         path = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), str(ROOT))))
         self._process = subprocess.Popen(
-            host_command(name, self.port, _APPLICATION),
+            host_command(name, self.port, application, *more),
             cwd=ROOT, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log,
             env={**os.environ, "PYTHONPATH": path},
         )  # fmt: skip
@@ -56,9 +56,24 @@ class HostProcess:
     def terminate(self) -> float:
         """Ask it to end: how many seconds that took."""
         begun = time.monotonic()
-        self._process.send_signal(signal.SIGTERM)
-        self._process.wait(PATIENCE)
+        self.ask_to_end()
+        self.wait()
         return time.monotonic() - begun
+
+    def ask_to_end(self) -> None:
+        """And do not wait for that."""
+        self._process.send_signal(signal.SIGTERM)
+
+    def wait(self) -> None:
+        """Until it has ended."""
+        self._process.wait(PATIENCE)
+
+    def says(self, mark: str) -> None:
+        """Wait until it has printed that."""
+        deadline = time.monotonic() + PATIENCE
+        while mark not in self.log:
+            assert time.monotonic() < deadline, self.log
+            time.sleep(0.01)
 
     def close(self) -> None:
         if self._process.poll() is None:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 __all__ = ["EXCUSES", "HOSTS", "MOUNTS", "TELLS", "Excuse", "excuse", "free_port", "host_command"]
 
-_UVICORN = ("uvicorn", "--port", "PORT", "--timeout-graceful-shutdown", "2", "--log-level", "warning")
-_HYPERCORN = ("hypercorn", "--bind", "127.0.0.1:PORT", "--graceful-timeout", "2")
+_UVICORN = ("uvicorn", "--port", "PORT", "--log-level", "warning")
+_HYPERCORN = ("hypercorn", "--bind", "127.0.0.1:PORT")
 
 HOSTS: dict[str, tuple[str, ...]] = {
     "uvicorn-httptools": (*_UVICORN, "--http", "httptools", "--ws", "websockets-sansio", "--ws-ping-interval", "0"),
@@ -18,19 +18,16 @@ HOSTS: dict[str, tuple[str, ...]] = {
     "uvicorn-h11-wsproto": (*_UVICORN, "--http", "h11", "--ws", "wsproto", "--ws-ping-interval", "0"),
     "hypercorn-asyncio": (*_HYPERCORN, "-k", "asyncio"),
     "hypercorn-trio": (*_HYPERCORN, "-k", "trio"),
-    "granian": (
-        *("granian", "--interface", "asgi", "--host", "127.0.0.1", "--port", "PORT"),
-        *("--workers-kill-timeout", "3", "--log-level", "warning"),
-    ),
-    "daphne": ("daphne", "-b", "127.0.0.1", "-p", "PORT", "--application-close-timeout", "2"),
+    "granian": ("granian", "--interface", "asgi", "--host", "127.0.0.1", "--port", "PORT", "--log-level", "warning"),
+    "daphne": ("daphne", "-b", "127.0.0.1", "-p", "PORT"),
 }
 """Each with the settings that docs/howto/asgi.md recommends."""
 
 MOUNTS = ("", "/prefix")
 """Where an app is: at the root, or in Starlette."""
 
-TELLS = ("uvicorn", "hypercorn")
-"""Servers that give applications the time to end: daphne has no lifespan, and granian kills who has open exchanges."""
+TELLS = ("uvicorn", "hypercorn", "daphne")
+"""Servers that wait for all of it; granian may cut WebSockets and callbacks short."""
 
 
 @dataclass(frozen=True)
@@ -67,10 +64,10 @@ def excuse(host: str, test: str) -> Excuse | None:
     return None
 
 
-def host_command(name: str, port: int, application: str) -> list[str]:
-    """How to start a host at a port, for an application `module:name`."""
+def host_command(name: str, port: int, application: str, *more: str) -> list[str]:
+    """How to start a host at a port, for an application `module:name`; `more` are options."""
     module, *options = [part.replace("PORT", str(port)) for part in HOSTS[name]]
-    return [sys.executable, "-m", module, *options, application]
+    return [sys.executable, "-m", module, *options, *more, application]
 
 
 def free_port() -> int:

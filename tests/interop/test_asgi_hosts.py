@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -129,9 +130,12 @@ def shutdown(host: HostProcess) -> None:
             host.aspnetcore(f"{mount}/echo", transport)[1]
             for transport in ("webSockets", "serverSentEvents", "longPolling")
         ]
-    took = host.terminate()
-    for line in lines:
-        line.goodbye()
-    assert took < 10
+    begun = time.monotonic()
+    host.ask_to_end()
+    codes = {line.goodbye() for line in lines}
+    host.wait()
+    assert time.monotonic() - begun < 10
+    assert "disconnected shutdown" in host.log
     if host.name.startswith(TELLS):
-        assert "disconnected shutdown" in host.log
+        assert codes == {None, 1000}
+        assert host.log.count("disconnected shutdown") == len(lines)
