@@ -201,7 +201,6 @@ def test_calls_reach_those_they_are_for(aspnetcore_server: ServerProcess, client
     server.wait("disconnected", id=bob.id, reason="closed")
 
 
-@pytest.mark.hosted_too
 def test_streams(aspnetcore_server: ServerProcess, clients_at: ClientsAt, way: Way) -> None:
     server = aspnetcore_server
     ann = Client(clients_at(server.url), f"{server.url}/signalr", way).start(listen=("welcome",))

@@ -19,6 +19,7 @@ def client(request: pytest.FixtureRequest, aspnetcore_server: ServerProcess, nod
     assert node.errors == []
 
 
+@pytest.mark.hosted_too
 def test_a_conversation(aspnetcore_server: ServerProcess, client: Client) -> None:
     server = aspnetcore_server
     client.start(token="ann", listen=("hear", "welcome"))

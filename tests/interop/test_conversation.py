@@ -70,7 +70,6 @@ def test_a_broadcast_reaches_all_but_the_excluded(server: ServerProcess, open_pa
     assert other.received == [{"welcome": other.id}, "not for you", "for both"]
 
 
-@pytest.mark.hosted_too
 def test_two_pages_chat(server: ServerProcess, open_page: OpenPage, transport: str) -> None:
     ann = open_page(server.url, transport=transport).start()
     bob = open_page(server.url, transport=transport).start()
