@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -167,10 +168,11 @@ def test_calls_reach_those_they_are_for(hub_server: ServerProcess, visit: Visit,
     for page in (*listeners.values(), board):
         page.forget()
     heard: dict[str, list[str]] = {name: [] for name in listeners}
+    numbers = itertools.count()
 
     def says(to: str, who: Any, names: str, *, outside: bool = True) -> None:
         """Ann says it, then the program from outside any hub; `names` are those who hear that."""
-        text = f"to {to} {who}, that is {names or 'nobody'}"
+        text = f"{next(numbers)}: to {to} {who}, that is {names or 'nobody'}"
         assert ann.call("lounge", "say", to, who, f"{text}, says Ann") == result("nothing")
         for name in names.split():
             heard[name].append(f"{text}, says Ann")
