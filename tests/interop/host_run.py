@@ -54,6 +54,8 @@ class HostRun:
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """How many, and why; and a line for the table of `nox -s hosts`."""
+        if hasattr(self._config, "workeroutput"):
+            return  # one part of the whole
         stats = terminalreporter.stats
         count = {name: len(stats.get(name, ())) for name in ("passed", "failed", "error", "xfailed", "skipped")}
         tally = {
