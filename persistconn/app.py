@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 import anyio.lowlevel
@@ -18,6 +18,7 @@ from .errors import ConfigurationError, PersistconnError
 from .from_thread import FromThread
 from .gate import Authenticate, Gate
 from .host import Host
+from .outlet import Outlet, Unserved
 from .page import Body, HealthPage, Page
 from .protocol.reception import TRANSPORTS, Route
 from .protocol.server import ServerEndpoint
@@ -65,6 +66,11 @@ class App:
         dialects: Iterable[str] = ("classic", "aspnetcore"),
         transports: Iterable[str] = TRANSPORTS,
     ) -> None:
+        given: object = settings
+        if given is not None and not isinstance(given, Settings):
+            raise ConfigurationError(
+                f"settings is {type(given).__name__}: it must be Settings, such as Settings(keep_alive=5)"
+            )
         self.settings = settings or Settings()
         """What it was given, or the defaults."""
         self.from_thread = FromThread(self)
@@ -114,6 +120,7 @@ class App:
         self._routes.append(route)
         self._connections[route.path] = connection
         connection._route = route.path
+        connection._outlet = cast(Outlet, Unserved())
         self._gate.learn(route.path, connection)
 
     def add_page(
@@ -153,12 +160,14 @@ class App:
     ) -> None:
         """Mount hub classes at `path`; one connection of a client serves all of them.
 
-        `factory(hub_class)` makes the instances, one per call; without it the class does. `filters` are functions
+        `factory(hub_class)` makes the instances, one per call; without it the class does, with what its constructor
+        `Depends` on. `filters` are functions
         around every call, the first outermost: `async def f(call: HubCall, proceed) -> object`. `user_id(request)`
         says which user a connection belongs to in `clients.user(…)`, instead of `request.user`; `roles(request)`
-        which roles it has, for `@authorize(roles=…)`. The generated script is at `path/hubs` and `path/js`; without
-        `javascript` it says that it has been disabled. `messagepack` says how values are written to clients that speak
-        MessagePack: those of .NET expect `hubs.DOTNET`.
+        which roles it has, for `@authorize(roles=…)`; else Starlette's AuthenticationMiddleware does. The generated
+        script is at `path/hubs` and `path/js`; without `javascript` it says that it has been disabled.
+        `messagepack` says how values are written to clients that speak MessagePack: those of .NET expect
+        `hubs.DOTNET`.
 
         Raises ConfigurationError for names that collide and for parameters that cannot be read from JSON.
         """
@@ -223,7 +232,7 @@ class App:
     def _forget(self) -> None:
         self._host = self._token = self._thread = self._house = None
         for connection in self._connections.values():
-            del connection._outlet
+            connection._outlet = cast(Outlet, Unserved())
 
     def here(self) -> Host | None:
         """The host, when this event loop runs the app; for servers. Raises PersistconnError when another one does."""

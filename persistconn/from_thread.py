@@ -27,16 +27,23 @@ class FromThread:
         """Call `function(*args)` on the event loop, await what it gives, and return the result here.
 
         `app.from_thread.run(echo.broadcast, "hello")` works from any thread while the app is served. Raises
-        PersistconnError when it is not, and on the event loop itself, where waiting would last for ever.
+        PersistconnError when it is not, and on the event loop itself, where waiting would last for ever. Worker threads
+        of a framework, in which a mounted app has not run yet, call it on the framework's loop.
         """
         token = self._app._token
-        if token is None:
-            raise PersistconnError("the app is not running; serve it first")
-        if threading.get_ident() == self._app._thread:
+        if token is not None and threading.get_ident() == self._app._thread:
             raise PersistconnError("from_thread.run was called on the event loop: await the function instead")
+        begun = False
 
         async def on_the_loop() -> Any:
+            nonlocal begun
+            begun = True
             result = function(*args)
             return await result if hasattr(result, "__await__") else result
 
-        return anyio.from_thread.run(on_the_loop, token=token)
+        try:
+            return anyio.from_thread.run(on_the_loop, token=token)
+        except RuntimeError:
+            if begun or token is not None:
+                raise
+            raise PersistconnError("the app is not running; serve it first") from None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeAlias
 
+from anyio.lowlevel import checkpoint, current_token
+
 from .bus.post import Encoded
 from .errors import PersistconnError, RemoteProtocolError
 from .protocol.outputs import Received
@@ -15,7 +17,7 @@ from .wire.format import Format
 if TYPE_CHECKING:
     from .connection import Connection
 
-__all__ = ["Nothing", "Outlet", "Unmounted"]
+__all__ = ["Nothing", "Outlet", "Unmounted", "Unserved"]
 
 Nothing: TypeAlias = Coroutine[Any, Any, None]
 
@@ -97,10 +99,41 @@ class Outlet(Protocol):
 
 
 class Unmounted:
-    """The outlet of a PersistentConnection that no running App serves."""
+    """The outlet of a PersistentConnection that is in no App."""
 
     def __getattr__(self, name: str) -> Any:
         raise PersistconnError(
             "nothing can be sent, for nothing is being served: mount it with app.add_connection(path, …) or "
             "app.add_hubs(path, …), and serve the app first"
         )
+
+
+class Unserved(Unmounted):
+    """The outlet of a PersistentConnection in an App that does not run: nobody is connected, so nobody is reached.
+
+    That is no mistake on an event loop: mounted in a framework, an App runs from its first request on, and a route that
+    broadcasts must not fail before. Where no loop runs nobody can ever have been connected, and the error says so.
+    """
+
+    def publish(self, topic: str, payload: Encoded, exclude: frozenset[str]) -> Nothing:
+        """See Outlet."""
+        return self._reach_nobody()
+
+    def send(self, ids: Sequence[str], payload: Encoded) -> Nothing:
+        """See Outlet."""
+        return self._reach_nobody()
+
+    def join(self, connection_id: str, name: str) -> Nothing:
+        """See Outlet."""
+        return self._reach_nobody()
+
+    def leave(self, connection_id: str, name: str) -> Nothing:
+        """See Outlet."""
+        return self._reach_nobody()
+
+    def _reach_nobody(self) -> Nothing:
+        try:
+            current_token()
+        except RuntimeError:
+            self.__getattr__("send")
+        return checkpoint()

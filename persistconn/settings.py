@@ -128,7 +128,7 @@ class Settings:
     """How long `health()` says `draining`, while everything goes on, before shutting down begins: time for a load
     balancer to send newcomers elsewhere."""
     drain_timeout: float = 8.0
-    """How long shutting down may take before what is left is cut."""
+    """How long shutting down may take before what is left is cut; and closing what a call of a hub depends on."""
     drain_on_signal: bool = True
     """On an ASGI server, hold SIGTERM and SIGINT back from it until clients are told; it would tell the app last."""
     max_sockets: int = 0

@@ -8,16 +8,11 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
-from contextvars import Context
-from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import anyio
-
-if TYPE_CHECKING:
-    import asyncio
 
 __all__ = ["Parking", "Tasks", "ends_this_task", "keep_house", "open_tasks"]
 
@@ -35,14 +30,16 @@ class Parking(Protocol):
     def enter(self) -> None:
         """The same, and where the loop allows it the task goes on before this returns: the caller's last act."""
 
-    def step(self) -> None:
-        """The same for a caller who has more to do: what the task does before it waits again is done when this returns.
+    def begin(self, function: Callable[[], Coroutine[Any, Any, object]]) -> bool:
+        """Await `function()` as if the task that waits here did. True: it is done.
 
-        On trio it is woken, no more.
+        False: it has to wait, the task goes on with it, and the task's own wait ends when it does. Or nothing has
+        begun, because no task waits or the loop (trio) allows no such thing: then this is `wake`.
         """
+        ...
 
     def wait(self) -> Awaitable[None]:
-        """Return when woken."""
+        """Return when woken, or when what was begun is done."""
         ...
 
 
@@ -78,7 +75,9 @@ def _runs_trio() -> bool:
 async def open_tasks() -> AsyncIterator[Tasks]:
     """Own tasks on whichever event loop runs."""
     if not _runs_trio():
-        tasks = _AsyncioTasks()
+        from .asyncio_tasks import AsyncioTasks
+
+        tasks = AsyncioTasks(_logged)
         try:
             yield tasks
         finally:
@@ -132,144 +131,6 @@ async def _logged(function: Callable[..., Awaitable[object]], args: tuple[Any, .
         _logger.exception("a task failed: %s", getattr(function, "__qualname__", function))
 
 
-class _AsyncioTasks:
-    def __init__(self) -> None:
-        import asyncio
-
-        self._asyncio = asyncio
-        self._loop = asyncio.get_running_loop()
-        self._running: set[asyncio.Task[None]] = set()
-
-    def spawn(
-        self, function: Callable[..., Awaitable[object]], *args: Any, ended: Callable[[], None] | None = None
-    ) -> Callable[[], None]:
-        task = self._loop.create_task(_logged(function, args))
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
-        if ended is not None:
-            task.add_done_callback(lambda _: ended())
-
-        def cancel() -> None:
-            task.cancel()
-
-        return cancel
-
-    @property
-    def count(self) -> int:
-        return len(self._running)
-
-    def parking(self) -> Parking:
-        return _AsyncioParking(self._loop, partial(self._asyncio.current_task, self._loop))
-
-    async def cancel(self) -> None:
-        with anyio.CancelScope(shield=True):
-            while self._running:
-                for task in self._running:
-                    task.cancel()
-                await self._asyncio.wait(self._running)
-
-
-class _AsyncioParking:
-    """Stands in for a future (`asyncio.isfuture` says what that takes), for one wait after the other.
-
-    A future tells its task in the next round of the loop, at the price of a system call and of half an echo. This one
-    can also run the task that waits at once, from a callback of the loop: the task takes its step as it always does.
-    """
-
-    __slots__ = (
-        "_asyncio_future_blocking",
-        "_cancelled",
-        "_context",
-        "_loop",
-        "_resume",
-        "_running",
-        "_waits",
-        "_woken",
-    )
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, running: Callable[[], asyncio.Task[Any] | None]) -> None:
-        self._asyncio_future_blocking = False
-        self._loop = loop  # a task looks for this in a future without `get_loop`, which would be a call more
-        self._running = running
-        self._waits = False
-        self._woken = False
-        self._cancelled: BaseException | None = None
-        self._resume: Callable[[_AsyncioParking], object] | None = None
-        """Lets the task go on; None: nobody waits, or it will go on in the next round."""
-        self._context: Context | None = None
-
-    def wake(self) -> None:
-        resume, self._resume = self._resume, None
-        if resume is not None:
-            self._loop.call_soon(resume, self, context=self._context)
-        elif not self._waits:
-            self._woken = True
-
-    def enter(self) -> None:
-        resume, context = self._resume, self._context
-        if resume is None or context is None or self._running() is not None:
-            self.wake()  # no task can run inside another
-        else:
-            self._resume = None
-            context.run(resume, self)
-
-    def step(self) -> None:
-        """One task steps inside another, as an eager task of Python 3.12 does: each is the current one in its turn."""
-        current = self._running()
-        if current is None:
-            self.enter()
-            return
-        resume, context = self._resume, self._context
-        if resume is None or context is None:
-            self.wake()
-            return
-        from asyncio import _enter_task, _leave_task
-
-        self._resume = None
-        _leave_task(self._loop, current)
-        try:
-            context.run(resume, self)
-        finally:
-            _enter_task(self._loop, current)
-
-    def wait(self) -> Awaitable[None]:
-        return self
-
-    def __await__(self) -> Generator[Any, None, None]:
-        if self._woken:
-            self._woken = False
-            return
-        self._waits = self._asyncio_future_blocking = True
-        try:
-            yield self
-        finally:
-            self._waits = False
-            self._resume = None
-
-    # What the task asks of its future -----------------------------------------------------------
-
-    def add_done_callback(self, resume: Callable[[_AsyncioParking], object], *, context: Context) -> None:
-        self._resume = resume
-        self._context = context
-
-    def done(self) -> bool:
-        return self._resume is None
-
-    def cancel(self, msg: object = None) -> bool:
-        if self._resume is None:
-            return False
-        from asyncio import CancelledError
-
-        self._cancelled = CancelledError() if msg is None else CancelledError(msg)  # anyio knows its own by that
-        self.wake()
-        return True
-
-    def result(self) -> None:
-        cancelled, self._cancelled = self._cancelled, None
-        if cancelled is not None:
-            raise cancelled
-
-
 class _TrioTasks:
     def __init__(self, group: anyio.abc.TaskGroup) -> None:
         self._group = group
@@ -316,8 +177,9 @@ class _TrioParking:
     def enter(self) -> None:
         self.wake()
 
-    def step(self) -> None:
+    def begin(self, function: Callable[[], Coroutine[Any, Any, object]]) -> bool:
         self.wake()
+        return False
 
     async def wait(self) -> None:
         import trio

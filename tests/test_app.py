@@ -9,6 +9,11 @@ import pytest
 from persistconn import App, ConfigurationError, PersistconnError, PersistentConnection
 
 
+def test_settings_are_no_dictionary() -> None:
+    with pytest.raises(ConfigurationError, match=r"settings is dict: it must be Settings"):
+        App(settings={"keep_alive": 5})  # type: ignore[arg-type]  # on purpose
+
+
 def test_one_key_is_not_a_list_of_keys() -> None:
     with pytest.raises(ConfigurationError, match="must be a list of keys"):
         App(secret_keys="a secret of 16 or more")

@@ -10,10 +10,14 @@ from contextlib import asynccontextmanager
 from http.cookies import SimpleCookie
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Annotated, Any
+from urllib.parse import quote
 
 import pytest
 
+from persistconn import App, ConfigurationError, Settings
+from persistconn.hubs import Hub, authorize
+from persistconn.testing import Client
 from tests.drivers.asgi_client import AsgiClient, Call, lifespan
 
 EXAMPLES = Path(__file__).parents[1] / "docs" / "examples"
@@ -68,19 +72,147 @@ async def test_starlette() -> None:
         assert (await client.get("/rt/nothing"))[0] == 404
 
 
+async def ask(call: Call, target: str, *arguments: Any) -> Any:
+    """Call a method as ASP.NET Core clients do: the completion."""
+    call.text(json.dumps({"type": 1, "invocationId": "1", "target": target, "arguments": arguments}) + RS)
+    while True:
+        said = [json.loads(one) for one in (await call.hear()).split(RS) if one]
+        for one in said:
+            if one.get("type") == 3:
+                return one.get("result", one.get("error"))
+
+
+async def test_users_and_roles_of_starlette() -> None:
+    pytest.importorskip("starlette", reason="starlette is not installed")
+    from starlette.applications import Starlette
+    from starlette.authentication import AuthCredentials, AuthenticationBackend, SimpleUser
+    from starlette.middleware import Middleware
+    from starlette.middleware.authentication import AuthenticationMiddleware
+    from starlette.requests import HTTPConnection
+    from starlette.routing import Mount
+
+    class ByCookie(AuthenticationBackend):
+        async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, SimpleUser]:
+            return AuthCredentials(conn.cookies["roles"].split("-")), SimpleUser("ann")
+
+    class Desk(Hub):
+        @authorize(roles=["editor", "owner"])
+        async def publish(self) -> str | None:
+            return self.context.user
+
+    app = App(secret_keys=["a key for the tests"])
+    app.add_hubs("/desk", Desk)
+    site = Starlette(
+        routes=[Mount("/rt", app=app)], middleware=[Middleware(AuthenticationMiddleware, backend=ByCookie())]
+    )
+    for roles, answer in (("reader-owner", '"result":"ann"'), ("reader", '"error"')):
+        async with served(site, f"roles={roles}") as client:
+            _, call = await client.aspnetcore("/rt/desk", "webSockets")
+            call.text('{"protocol":"json","version":1}' + RS)
+            assert await call.hear() == "{}" + RS
+            call.text(json.dumps({"type": 1, "invocationId": "1", "target": "publish", "arguments": []}) + RS)
+            said = ""
+            while '"invocationId":"1"' not in said:
+                said = await call.hear()
+            assert answer in said
+
+
 async def test_fastapi() -> None:
     module = load("in_fastapi", needs="fastapi")
     async with served(module.app) as client:
-        assert await client.get("/stock/apples") == (200, "3")
+        assert await client.get("/stock/apples") == (200, '"3 for EUR"')
         _, call = await client.aspnetcore("/rt/hubs", "webSockets")
+        _, page = await client.classic("/rt/hubs", "webSockets", connectionData='[{"name":"shop"}]')
         call.text('{"protocol":"json","version":1}' + RS)
         assert await call.hear() == "{}" + RS
-        call.text(json.dumps({"type": 1, "invocationId": "1", "target": "buy", "arguments": ["apples"]}) + RS)
-        said = ""
-        while '"result":2' not in said:
-            said += await call.hear()
-        assert '"arguments":["apples","EUR"]' in said
-        assert await client.get("/stock/apples") == (200, "2")
+        assert await ask(call, "buy", "apples") == 2
+        assert (await page.message())["A"] == ["apples", "EUR"]
+        page.text(json.dumps({"H": "Shop", "M": "buy", "A": ["apples"], "I": 1}))
+        assert (await page.message())["A"] == ["apples", "EUR"]
+        assert json.loads(await page.hear()) == {"R": 1, "I": "1"}
+        assert await client.get("/stock/apples") == (200, '"1 for EUR"')
+
+
+async def test_what_fastapi_gives_to_routes(caplog: pytest.LogCaptureFixture) -> None:
+    """Its marks, its security, and Starlette's views of a request, whatever the transport is."""
+    fastapi = pytest.importorskip("fastapi", reason="fastapi is not installed")
+    from fastapi.security import OAuth2PasswordBearer
+
+    class Paging:
+        def __init__(self, limit: int = 10) -> None:
+            self.limit = limit
+
+    def views(request: fastapi.Request, socket: fastapi.WebSocket) -> list[Any]:
+        same = request.headers["host"] == socket.headers["host"]
+        return [request.method, request.url.path.startswith("/rt/hubs"), socket.scope["type"], same]
+
+    async def closing(socket: fastapi.WebSocket) -> None:
+        await socket.close()
+
+    token = fastapi.Security(OAuth2PasswordBearer(tokenUrl="token"))
+
+    class Given(Hub):
+        async def all(
+            self,
+            a: Annotated[Paging, fastapi.Depends()],
+            b: int,
+            c: Annotated[list[Any], fastapi.Depends(views)],
+            d: str = token,
+        ) -> list[Any]:
+            return [a.limit, b, *c, d]
+
+        async def closes(self, _: Annotated[None, fastapi.Depends(closing)]) -> None: ...
+
+    # These are names of this function, which nobody finds by a text.
+    Given.all.__annotations__.update(
+        a=Annotated[Paging, fastapi.Depends()], c=Annotated[list[Any], fastapi.Depends(views)]
+    )
+    Given.closes.__annotations__.update(_=Annotated[None, fastapi.Depends(closing)])
+    views.__annotations__.update(request=fastapi.Request, socket=fastapi.WebSocket)
+    closing.__annotations__.update(socket=fastapi.WebSocket)
+    realtime = App(secret_keys=["a key for the tests"], settings=Settings(detailed_errors=True))
+    realtime.add_hubs("/hubs", Given)
+    application = fastapi.FastAPI()
+    application.mount("/rt", realtime)
+    async with served(application) as client:
+        client.scope["headers"] = [*client.scope["headers"], (b"authorization", b"Bearer abc")]
+        query, call = await client.classic("/rt/hubs", "webSockets", connectionData='[{"name":"given"}]')
+        call.text(json.dumps({"H": "Given", "M": "all", "A": [5], "I": 1}))
+        assert json.loads(await call.hear())["R"] == [10, 5, "GET", True, "websocket", True, "abc"]
+        call.text(json.dumps({"H": "Given", "M": "closes", "A": [], "I": 2}))
+        assert "persistconn reads and writes this WebSocket" in json.loads(await call.hear())["E"]
+        query, call = await client.classic("/rt/hubs", "serverSentEvents", connectionData='[{"name":"given"}]')
+        said = quote(json.dumps({"H": "Given", "M": "all", "A": [5], "I": 1})).encode()
+        _, answer = await client.post(f"/rt/hubs/send?{query}", b"data=" + said)
+        assert json.loads(answer)["R"] == [10, 5, "GET", True, "websocket", True, "abc"]
+
+
+async def test_what_only_a_route_can_have(caplog: pytest.LogCaptureFixture) -> None:
+    fastapi = pytest.importorskip("fastapi", reason="fastapi is not installed")
+
+    async def by_header(agent: str = fastapi.Header("")) -> str:
+        return agent
+
+    async def of_server(connection: Any) -> str:
+        return str(connection.url)
+
+    of_server.__annotations__["connection"] = fastapi.requests.HTTPConnection
+
+    class Routed(Hub):
+        async def hello(self, agent: str = fastapi.Depends(by_header)) -> str:
+            return agent
+
+    class Scoped(Hub):
+        async def hello(self, url: str = fastapi.Depends(of_server)) -> str:
+            return url
+
+    with pytest.raises(ConfigurationError, match="parameter agent is read from the request of a route"):
+        App(secret_keys=["a key for the tests"]).add_hubs("/hubs", Routed)
+    app = App(secret_keys=["a key for the tests"], settings=Settings(detailed_errors=True))
+    app.add_hubs("/hubs", Scoped)
+    async with Client(app, "/hubs") as client:  # our own server
+        with pytest.raises(Exception, match="made of an ASGI scope, and this server has none"):
+            await client.invoke("hello")
 
 
 async def test_fastapi_in_two_lines() -> None:

@@ -8,7 +8,7 @@ import json
 import logging
 import threading
 import weakref
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -492,13 +492,25 @@ async def test_a_connection_knows_its_client() -> None:
         assert repr(connection) == f"<Connection {client.id} webSockets>"
 
 
-async def test_nothing_can_be_sent_before_it_is_served() -> None:
+async def test_before_it_is_served_nobody_is_reached() -> None:
     recorder = Recorder()
     app = App(secret_keys=KEYS)
-    app.add_connection("/echo", recorder)
-    for attempt in (lambda: recorder.broadcast(1), lambda: recorder.groups["g"].send(1), lambda: recorder.send("x", 1)):
+    attempts: tuple[Callable[[], Awaitable[None]], ...] = (
+        lambda: recorder.broadcast(1),
+        lambda: recorder.groups["g"].send(1),
+        lambda: recorder.send("x", 1),
+        lambda: recorder.groups.join("x", "g"),
+        lambda: recorder.groups.leave("x", "g"),
+    )
+    for attempt in attempts:
         with pytest.raises(PersistconnError, match="serve the app first"):
-            attempt()
+            await attempt()
+    app.add_connection("/echo", recorder)
+    for attempt in attempts:  # as the routes of a framework may do before a mounted app has had a request
+        await attempt()
+        await anyio.to_thread.run_sync(app.from_thread.run, attempt)
+        with pytest.raises(PersistconnError, match="serve the app first"):
+            await anyio.to_thread.run_sync(attempt)
     with pytest.raises(PersistconnError, match="not running"):
         app.from_thread.run(recorder.broadcast, 1)
     with pytest.raises(PersistconnError, match="no statistics"):

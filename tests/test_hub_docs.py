@@ -48,7 +48,7 @@ def calls(heard: list[Any]) -> list[tuple[str, list[Any]]]:
 
 
 NAMES = ["hub_chat", "shape_share", "stock_ticker", "progress", "empty_hub", "my_hub", "hub_objects", "hub_groups"]
-NAMES += ["hub_authorize", "hub_filters", "hub_errors", "hub_limits"]
+NAMES += ["hub_authorize", "hub_dependencies", "hub_filters", "hub_errors", "hub_limits"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -72,6 +72,16 @@ async def test_objects_in_both_directions(example: Example) -> None:
         assert (await ann.call("PizzaHub", "price", {"toppingName": "ham"}))["R"] == 9.5
         assert (await ann.call("PizzaHub", "price", {"toppingName": "ham", "size": "S"}, 2))["R"] == 14.0
         assert (await ann.call("PizzaHub", "favourite"))["R"] == {"topping_name": "mushrooms", "size": "S"}
+
+
+async def test_a_transaction_ends_with_its_call(example: Example) -> None:
+    module = example("hub_dependencies")
+    async with house(module.app) as home:
+        ann, bob = await home.page("BankHub", query="name=ann"), await home.page("BankHub", query="name=bob")
+        assert (await ann.call("BankHub", "pay", 30))["R"] == 70
+        assert (await ann.call("BankHub", "pay", 90))["E"] == "You have too little."
+        assert (await bob.call("BankHub", "pay", 10))["E"] == "You have no account."
+    assert module.BALANCES == {"ann": 70}
 
 
 async def test_arguments_that_do_not_fit_run_nothing(example: Example, caplog: pytest.LogCaptureFixture) -> None:

@@ -28,7 +28,10 @@ def free_port() -> int:
 
 
 def run_uvicorn(app: Any) -> None:
-    """uvicorn at its best: uvloop, httptools, the sans-I/O half of `websockets`, no access log, no deflate."""
+    """uvicorn at its best: uvloop, httptools, the sans-I/O half of `websockets`, no access log, no deflate, no pings.
+
+    The load answers none while others have their turn, so on a busy machine it would lose its connections.
+    """
     import uvicorn
 
     config = uvicorn.Config(
@@ -39,6 +42,7 @@ def run_uvicorn(app: Any) -> None:
         log_level="error",
         access_log=False,
         ws_per_message_deflate=False,
+        ws_ping_interval=None,
         lifespan="off",
     )
     uvicorn.Server(config).run(sockets=[listen()])

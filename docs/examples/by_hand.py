@@ -1,6 +1,8 @@
 """What servers made by hand have in common: an application, an endpoint, what to tell it, and doing what it says."""
 
 import secrets
+import socket
+import sys
 import time
 
 from persistconn import protocol
@@ -21,6 +23,13 @@ def new_endpoint():
         entropy=secrets.token_bytes,
         wall=time.time() - time.monotonic(),
     )
+
+
+def listen():
+    """A socket that listens on the port that the command line says."""
+    listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+    print("http://{}:{}/echo".format(*listener.getsockname()), flush=True)
+    return listener
 
 
 def tell(endpoint, link, data):

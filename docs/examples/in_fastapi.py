@@ -1,48 +1,56 @@
-"""Hubs in FastAPI: two lines to mount them, and what they depend on given to their constructor."""
+"""Hubs in FastAPI: two lines to mount them, and the dependencies that routes have, too."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Annotated
 
 from fastapi import Depends, FastAPI
+from fastapi.requests import HTTPConnection
 
 from persistconn import App
 from persistconn.hubs import Hub
 
+SHELF = {"apples": 3}
+
 
 class Stock:
-    """Stands for a database."""
+    """Stands for a session of a database."""
 
     def __init__(self) -> None:
-        self.left = {"apples": 3}
+        self.left = SHELF
 
 
-stock = Stock()
+async def get_stock() -> AsyncIterator[Stock]:
+    stock = Stock()
+    yield stock
+    # here, when the call or the request is over, a session is closed
 
 
-def get_stock() -> Stock:
-    return stock
+async def get_currency(connection: HTTPConnection) -> str:
+    """Takes an HTTPConnection, which every transport has, and not a Request."""
+    currency: str = connection.state.currency
+    return currency
+
+
+StockNow = Annotated[Stock, Depends(get_stock)]
+Currency = Annotated[str, Depends(get_currency)]
 
 
 class Shop(Hub):
-    def __init__(self, stock: Stock) -> None:
+    def __init__(self, stock: StockNow) -> None:
         self.stock = stock
 
-    async def buy(self, what: str) -> int:
+    async def buy(self, what: str, currency: Currency) -> int:
+        """Clients call it with one argument: `connection.invoke("buy", "apples")`."""
         self.stock.left[what] -= 1
-        currency = self.context.request.state["currency"]
         await self.clients.all.sold(what, currency)
         return self.stock.left[what]
 
 
-def make(hub: type[Hub]) -> Hub:
-    """What `Depends` does for routes: once per call of a client."""
-    return hub(get_stock())  # type: ignore[call-arg]  # the constructor of your hubs
-
-
 realtime = App(secret_keys=["a secret of your own, from elsewhere"])
-realtime.add_hubs("/hubs", Shop, factory=make)
+realtime.add_hubs("/hubs", Shop)
 
 
 @asynccontextmanager
@@ -55,8 +63,8 @@ app = FastAPI(lifespan=lifespan)
 
 
 @app.get("/stock/{what}")
-async def left(what: str, stock: Stock = Depends(get_stock)) -> int:  # noqa: B008  # how FastAPI wants it
-    return stock.left[what]
+async def left(what: str, stock: StockNow, currency: Currency) -> str:
+    return f"{stock.left[what]} for {currency}"
 
 
 app.mount("/rt", realtime)

@@ -1,11 +1,9 @@
 """A server on one thread and `selectors`: a loop of your own, as games and machines have one."""
 
 import selectors
-import socket
-import sys
 import time
 
-from by_hand import drain, echo, may_read, new_endpoint, tell
+from by_hand import drain, echo, listen, may_read, new_endpoint, tell
 
 from persistconn import protocol
 
@@ -93,6 +91,5 @@ class Link:
 
 
 if __name__ == "__main__":
-    with socket.create_server(("127.0.0.1", int(sys.argv[1]))) as listener:
-        print("http://{}:{}/echo".format(*listener.getsockname()), flush=True)
+    with listen() as listener:
         SelectorsServer(new_endpoint()).serve(listener)

@@ -16,12 +16,17 @@ async def test_what_is_sent_comes_back(transport, dialect):
         assert await client.receive() == "hi"
 
 
-async def test_nothing_is_lost_while_the_line_is_cut():
+@pytest.fixture
+async def client():
     async with Client(app, "/echo") as client:
-        await client.send({"number": 1})
-        client.cut()
-        assert await client.reconnect()  # as the same client, and nothing was lost
-        assert await client.receive() == {"number": 1}
+        yield client
+
+
+async def test_nothing_is_lost_while_the_line_is_cut(client):
+    await client.send({"number": 1})
+    client.cut()
+    assert await client.reconnect()  # as the same client, and nothing was lost
+    assert await client.receive() == {"number": 1}
 
 
 def test_the_same_without_an_event_loop():

@@ -3,11 +3,10 @@
 import contextlib
 import queue
 import socket
-import sys
 import threading
 import time
 
-from by_hand import drain, echo, may_read, new_endpoint, tell
+from by_hand import drain, echo, listen, may_read, new_endpoint, tell
 
 from persistconn import protocol
 
@@ -35,12 +34,11 @@ class ThreadsServer:
             self.changed.notify_all()  # the thread that keeps the time, and those that may read on
 
     def keep_time(self):
-        while True:
-            with self.turn() as now:
-                self.endpoint.tick(now)  # too early does no harm
-            with self.changed:
-                if self.wake_at is None or self.wake_at > time.monotonic():
-                    self.changed.wait(None if self.wake_at is None else self.wake_at - time.monotonic())
+        with self.changed:
+            while True:
+                self.changed.wait(None if self.wake_at is None else self.wake_at - time.monotonic())
+                with self.turn() as now:
+                    self.endpoint.tick(now)  # too early does no harm
 
     def shut_down(self):
         with self.turn() as now:
@@ -53,6 +51,7 @@ class Link:
     def __init__(self, server, sock, http):
         self.server, self.endpoint, self.sock, self.http = server, server.endpoint, sock, http
         self.exchange, self.outgoing, self.is_cut = None, queue.SimpleQueue(), False
+        self.steer = server.changed.notify_all  # Resume: wakes the thread that waits to read
 
     def read(self):
         with contextlib.suppress(OSError):
@@ -76,9 +75,8 @@ class Link:
             self.feed(b"")  # what came behind the request that is answered now
 
     def write(self):
-        is_last = False
         with self.sock:
-            while not is_last:
+            while True:
                 data, exchange, is_last = self.outgoing.get()
                 try:
                     self.sock.sendall(data)
@@ -86,8 +84,8 @@ class Link:
                     is_last = True
                 with self.server.turn() as now:
                     if is_last:
-                        self.cut()
-                    elif exchange is not None:  # rule 2: now there may be another Transmit for it
+                        return self.cut()
+                    if exchange is not None:  # rule 2: now there may be another Transmit for it
                         self.endpoint.sent([exchange], now)
 
     def cut(self):
@@ -95,11 +93,7 @@ class Link:
         with contextlib.suppress(OSError):
             self.sock.shutdown(socket.SHUT_RDWR)  # wakes the threads that read and write
 
-    def steer(self):
-        """Resume: the thread that waits to read is woken at the end of each turn."""
-
 
 if __name__ == "__main__":
-    with socket.create_server(("127.0.0.1", int(sys.argv[1]))) as listener:
-        print("http://{}:{}/echo".format(*listener.getsockname()), flush=True)
+    with listen() as listener:
         ThreadsServer(new_endpoint()).serve(listener)

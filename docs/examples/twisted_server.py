@@ -4,45 +4,34 @@ import sys
 import time
 
 from by_hand import drain, echo, may_read, new_endpoint, tell
-from twisted.internet import interfaces, reactor
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet import interfaces, protocol, reactor
 from zope.interface import implementer
 
-from persistconn import protocol
+from persistconn.protocol import Http1Server
 
 
-class TwistedServer(Factory):
-    noisy = False
-
+class TwistedServer(protocol.Factory):
     def __init__(self, endpoint, application=echo):
-        self.endpoint, self.application, self.timer, self.is_pumping = endpoint, application, None, False
+        self.endpoint, self.application, self.timer = endpoint, application, None
 
     def buildProtocol(self, address):
-        return Link(self, protocol.Http1Server(self.endpoint.settings, client=(address.host, address.port)))
+        return Link(self, Http1Server(self.endpoint.settings, client=(address.host, address.port)))
 
-    def pump(self):
-        """Do what the endpoint says, and wake up when a Wait is over. The reactor sees to rule 5."""
-        if self.is_pumping:
-            return  # a link told something while it was asked to transmit; that is dealt with below
-        self.is_pumping = True
+    def turn(self, call, *args):
+        """Tell the endpoint something, do what it says, and wake up when a Wait is over. The reactor sees to rule 5."""
+        call(*args, time.monotonic())
         until = drain(self.endpoint, self.application)
-        self.is_pumping = False
         if self.timer is not None and self.timer.active():
             self.timer.cancel()
         if until is not None:
-            self.timer = reactor.callLater(max(0, until - time.monotonic()), self.tick)
-
-    def tick(self):
-        self.endpoint.tick(time.monotonic())
-        self.pump()
+            self.timer = reactor.callLater(max(0, until - time.monotonic()), self.turn, self.endpoint.tick)
 
     def shut_down(self):
-        self.endpoint.drain(time.monotonic())
-        self.pump()
+        self.turn(self.endpoint.drain)
 
 
 @implementer(interfaces.IPushProducer, interfaces.IHalfCloseableProtocol)
-class Link(Protocol):
+class Link(protocol.Protocol):
     """One TCP connection, and the producer that its transport tells when it is full."""
 
     def __init__(self, server, http):
@@ -54,10 +43,13 @@ class Link(Protocol):
         self.transport.registerProducer(self, True)
 
     def dataReceived(self, data):
+        self.feed(data)
+        self.server.turn(self.endpoint.tick)  # too early does no harm
+        self.steer()
+
+    def feed(self, data):
         tell(self.endpoint, self, data)
         self.write(self.http.data_to_send())
-        self.server.pump()
-        self.steer()
 
     def transmit(self, exchange, pieces):
         self.write(self.http.send(pieces))
@@ -66,7 +58,7 @@ class Link(Protocol):
         else:  # rule 2: now there may be another Transmit for it
             self.endpoint.sent([exchange], time.monotonic())
         if self.http.pending:
-            self.dataReceived(b"")  # what came behind the request that is answered now
+            self.feed(b"")  # what came behind the request that is answered now
         self.steer()
 
     def write(self, data):
@@ -89,21 +81,17 @@ class Link(Protocol):
 
     def resumeProducing(self):
         self.is_full, sent, self.unsent = False, self.unsent, []
-        self.endpoint.sent(sent, time.monotonic())
-        self.server.pump()
+        self.server.turn(self.endpoint.sent, sent)
 
     def stopProducing(self):
         """The transport has gone: connectionLost follows."""
 
     readConnectionLost = close  # when what is answered already is written
-
-    def writeConnectionLost(self):
-        """We close nothing by halves."""
+    writeConnectionLost = stopProducing  # we close nothing by halves
 
     def connectionLost(self, reason):
         if self.exchange is not None:
-            self.endpoint.lost(self.exchange, time.monotonic())
-            self.server.pump()
+            self.server.turn(self.endpoint.lost, self.exchange)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
 """`App` as an ASGI 3 application: the server has the sockets, we have its messages.
 
 The server's own task of a request or WebSocket receives; what leaves is written by a second task, which is there only
-while an answer is not complete at once. On asyncio that task steps inside whoever sends, so that a broadcast wakes
-nobody, until the server makes it wait: what gathers meanwhile leaves as one batch.
+while an answer is not complete at once. On asyncio its writing begins inside whoever sends, in its name, so that a
+broadcast wakes nobody. Where the server makes it wait the task goes on: what gathers meanwhile leaves as one batch.
 """
 
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -88,7 +89,7 @@ class AsgiApplication:
             self.stay.lines.discard(line)
 
 
-class Line:
+class Line(ABC):
     """One exchange on an ASGI server: the host's `Link`."""
 
     # fmt: off
@@ -116,13 +117,13 @@ class Line:
         self._farewell: Message | None = None
         """What ends the exchange where the host has given it up."""
 
+    @abstractmethod
     async def listen(self, exchange: Exchange) -> bool:
         """Take what the client sends until it goes; True: with a goodbye."""
-        raise NotImplementedError
 
+    @abstractmethod
     def give_up(self) -> Message:
         """The message that cuts this short."""
-        raise NotImplementedError
 
     async def say(self, status: int, text: str) -> None:
         """One sentence as the whole answer."""
@@ -135,20 +136,17 @@ class Line:
         """Write `pieces` now. True: the server has them. False: `host.sent` will follow, or `host.lost`."""
         if self._ended:
             return True
-        self._messages = self._translate(pieces)
+        messages = self._translate(pieces)
         self._ended = type(pieces[-1]) is End
-        if not self._messages:
-            self._messages = None
+        if not messages:
             return True
-        if self._parking is not None:
-            self._parking.step()
-            if self._is_written():
-                return True
+        self._messages = messages
+        if self._parking is not None and self._parking.begin(self._write):
+            if self._ended:
+                self._leave()
+            return True
         self._late = True
         return False
-
-    def _is_written(self) -> bool:
-        return self._messages is None
 
     def abandon(self) -> None:
         """Cut, without a word to the host: it knows."""
@@ -193,6 +191,10 @@ class Line:
                 self._parking = tasks.parking()
                 tasks.spawn(self._write_on, exchange, self._parking)
                 graceful = await self.listen(exchange)
+                if self._ended and self._messages is not None and self._farewell is None:
+                    # Servers say that the client has gone when they get our last message, and are not done with it:
+                    # hypercorn closes the socket in that call. Who writes it leaves.
+                    await anyio.sleep(self._host.settings.close_timeout)
         if self._farewell is not None:
             with anyio.move_on_after(self._host.settings.close_timeout):
                 await self._farewell_to(exchange, self._farewell)
@@ -204,28 +206,29 @@ class Line:
         await self._write()
 
     async def _write_on(self, exchange: Exchange, parking: Parking) -> None:
-        while True:
-            while self._messages is None:
-                await parking.wait()
-            if not await self._write() or self._ended:
-                self._leave()
-                return
-            if self._late:
-                self._late = False
-                self._host.sent(exchange)
+        """What could not be written at once is written here, or goes on here."""
+        try:
+            while not self._ended or self._messages is not None:
+                if self._messages is None:
+                    await parking.wait()
+                if self._messages is not None:
+                    await self._write()
+                if self._late and not self._ended:
+                    self._late = False
+                    self._host.sent(exchange)
+        finally:
+            self._leave()  # nothing more will be said
 
-    async def _write(self) -> bool:
-        """Write what there is. False: the client has gone."""
+    async def _write(self) -> None:
+        """Write what there is."""
         try:
             for message in self._messages or ():
                 await self._send(message)
         except Exception as error:  # servers do not agree on which; what the client's end looks like is not our fault
             _logger.debug("a client went while it was written to: %r", error)
             self._ended = True
-            return False
         finally:
             self._messages = None
-        return True
 
 
 class HttpLine(Line):

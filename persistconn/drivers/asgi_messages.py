@@ -72,6 +72,8 @@ class WebSocketMessages:
 
     def of(self, pieces: Sequence[Piece]) -> list[Asgi]:
         """What to send for these."""
+        if len(pieces) == 1 and type(pieces[0]) is Message:  # what a broadcast is
+            return [_message(pieces[0])]
         messages: list[Asgi] = []
         for piece in pieces:
             if type(piece) is Message:

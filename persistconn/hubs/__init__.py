@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from .authorization import authorize
 from .clients import AnyClient, CallerClients, ClientProxy, HubClients, HubGroups
+from .dependencies import Depends
 from .filters import Filter, HubCall, Proceed
 from .hub import Hub, HubContext, HubError, hub_name, method_name
 from .messagepack_values import DOTNET, PYTHON, Conventions
@@ -21,6 +22,7 @@ __all__ = [
     "CallerClients",
     "ClientProxy",
     "Conventions",
+    "Depends",
     "Filter",
     "Hub",
     "HubCall",

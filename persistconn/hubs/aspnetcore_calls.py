@@ -131,7 +131,7 @@ class AspNetCoreCalls:
         await backstage.authorize(talk.hub, method, connection.request)
         arguments = self._bind(method, call, uploads, talk.session.protocol)
         scene = CallScene(backstage.stages[talk.hub], connection, None, asking)
-        if method.is_plain and len(talk.hub.plain) < _MOST_SPELLINGS:
+        if method.is_plain and not talk.hub.needs and len(talk.hub.plain) < _MOST_SPELLINGS:
             talk.hub.plain[call.target, len(call.arguments)] = method
         result = await backstage.run(talk.hub, method, arguments, scene, _drop_report)
         if not method.is_stream:

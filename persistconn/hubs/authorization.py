@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar, overload
 
 from persistconn import ConfigurationError, Request
 
-__all__ = ["Policy", "RolesOf", "Rule", "authorize", "rules_of"]
+__all__ = ["Policy", "RolesOf", "Rule", "authorize", "granted", "rules_of"]
+
+_logger = logging.getLogger("persistconn.hubs")
 
 Policy: TypeAlias = Callable[[Request], "bool | Awaitable[bool]"]
 RolesOf: TypeAlias = Callable[[Request], Collection[str]]
@@ -26,11 +29,11 @@ class Rule:
     policy: Policy | None = None
     calls_only: bool = False
 
-    async def allows(self, request: Request, roles_of: RolesOf | None) -> bool:
+    async def allows(self, request: Request, roles_of: RolesOf) -> bool:
         """Whoever makes this request may."""
         if request.user is None:
             return False
-        if self.roles is not None and (roles_of is None or self.roles.isdisjoint(roles_of(request))):
+        if self.roles is not None and self.roles.isdisjoint(roles_of(request)):
             return False
         if self.policy is None:
             return True
@@ -54,9 +57,10 @@ def authorize(
 ) -> Guarded | Callable[[Guarded], Guarded]:
     """Let only authenticated users connect to a hub and call its methods, or call one method.
 
-    `roles`: those who have one of these, says the `roles` function that `add_hubs` was given. `policy`: those whose
-    request it returns True for. `calls_only`, on a hub: anybody may connect and be called, but not call.
-    Several rules must all be met; a hub has those of the hubs it inherits from, a method those of what it overrides.
+    `roles`: those who have one of these, says the `roles` function that `add_hubs` was given, or else Starlette's
+    AuthenticationMiddleware around the app. `policy`: those whose request it returns True for. `calls_only`, on a
+    hub: anybody may connect and be called, but not call. Several rules must all be met; a hub has those of the hubs
+    it inherits from, a method those of what it overrides.
 
     >>> from persistconn.hubs import Hub, authorize
     >>> @authorize
@@ -76,6 +80,20 @@ def authorize(
         return guarded
 
     return guard if guarded is None else guard(guarded)
+
+
+def granted(request: Request) -> Collection[str]:
+    """The roles that a framework around us has given: the scopes of Starlette's AuthenticationMiddleware.
+
+    >>> from types import SimpleNamespace
+    >>> granted(Request("GET", "/chat", scope={"auth": SimpleNamespace(scopes=["editor"])}))
+    ['editor']
+    """
+    scopes = getattr(request.scope.get("auth"), "scopes", None)
+    if isinstance(scopes, list | tuple | set | frozenset):
+        return scopes
+    _logger.warning("nobody tells who has which role, so nobody has any: give add_hubs a function, roles=…")
+    return ()
 
 
 def rules_of(guarded: Any) -> Sequence[Rule]:

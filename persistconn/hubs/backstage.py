@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
-import anyio.to_thread
 from msgspec import Raw
 
 from persistconn import ConfigurationError, Connection, Request, Settings
 
-from .authorization import RolesOf, Rule
+from .authorization import RolesOf, Rule, granted
 from .described import DescribedHub, DescribedMethod, HubTable
 from .filters import Filter, HubCall, through
 from .hub import Hub, HubError
 from .members import Member
+from .opened import Opened, call_anywhere
 from .progress import Progress
 from .scene import CallScene, HubStage
 
@@ -51,16 +51,16 @@ class Backstage:
         self.stages: Mapping[DescribedHub, HubStage] = {}
         """How to reach the clients of each hub."""
         self._make = _maker(factory)
+        if factory is None:
+            for hub in table.hubs.values():
+                hub.construct_by_class()
         self._filters = tuple(filters)
         for one in self._filters:
             if inspect.isfunction(one) and not inspect.iscoroutinefunction(one):
                 raise ConfigurationError(f"the filter {one.__qualname__} is a plain function: write it as async def")
-        self._roles = roles
+        self._roles = granted if roles is None else roles
         self.is_plain = factory is None and not self._filters and not _limits(settings)
         """Nothing stands between a caller and a method but what the method itself asks for."""
-        rules = [rule for hub in table.hubs.values() for rule in _all_rules(hub)]
-        if roles is None and any(rule.roles is not None for rule in rules):
-            raise ConfigurationError("@authorize(roles=…) needs to know them: give add_hubs a function, roles=…")
 
     async def allows(self, rules: Iterable[Rule], request: Request) -> bool:
         """Whoever makes this request meets all of these."""
@@ -98,22 +98,53 @@ class Backstage:
         report: Callable[[Any], Any],
     ) -> Any:
         """What the method returns: a stream if it gives one. `report` is told of its progress."""
-        instance = self._make(hub.hub)
+        needs = hub.needs
+        instance = hub.hub.__new__(hub.hub) if needs else self._make(hub.hub)
         instance._scene = scene
-        if method.signature.progress is None and not self._filters and method.is_async:
+        if method.is_direct and not self._filters and not needs:
             return await method.function(instance, *arguments)
         progress = Progress[Any](report)
         try:
             named = {method.signature.progress: progress} if method.signature.progress else {}
-            run = partial(_run, method.function, instance)
+            run = partial(call_anywhere, method.function, instance)
+            if needs or method.signature.needs:
+                given = self._stream_given if method.is_stream else self._call_given
+                run = partial(call_anywhere, given, hub, method, instance)
             return await through(self._filters, HubCall(instance, method.name, arguments, scene.context), run, named)
         finally:
             progress._finish()
+
+    async def _call_given(
+        self, hub: DescribedHub, method: DescribedMethod, instance: Hub[Any], *arguments: Any, **named: Any
+    ) -> Any:
+        """Inside the filters: a call that they refuse opens nothing, and they learn of what fails in closing."""
+        async with Opened(instance._staged(), self.settings.drain_timeout) as opened:
+            return await _begin(hub, method, instance, opened, arguments, named)
+
+    async def _stream_given(
+        self, hub: DescribedHub, method: DescribedMethod, instance: Hub[Any], *arguments: Any, **named: Any
+    ) -> AsyncIterator[Any]:
+        """The same for a method that gives a stream: all is open while somebody reads it."""
+        async with Opened(instance._staged(), self.settings.drain_timeout) as opened:
+            items = aiter(await _begin(hub, method, instance, opened, arguments, named))
+            try:
+                async for item in items:
+                    yield item
+            finally:
+                close = getattr(items, "aclose", None)
+                if close is not None:
+                    await close()
 
     async def tell(self, hub: DescribedHub, scene: CallScene, moment: str, *args: Any) -> Any:
         """Tell a hub of a moment in the life of a connection, if it wants to hear of it."""
         if moment not in hub.overrides:
             return None
+        if hub.needs:  # who is refused by what the hub depends on is refused by the hub
+            instance = hub.hub.__new__(hub.hub)
+            instance._scene = scene
+            async with Opened(scene, self.settings.drain_timeout) as opened:
+                await _construct(hub, instance, opened)
+                return await call_anywhere(getattr(hub.hub, moment), instance, *args)
         try:
             instance = self._make(hub.hub)
         except Exception:
@@ -121,7 +152,7 @@ class Backstage:
             _logger.exception("a %s could not be made for %s of connection %s", hub.name, moment, id, extra=extra)
             return ()
         instance._scene = scene
-        return await _run(getattr(hub.hub, moment), instance, *args)
+        return await call_anywhere(getattr(hub.hub, moment), instance, *args)
 
 
 def _limits(settings: Settings) -> bool:
@@ -131,13 +162,6 @@ def _limits(settings: Settings) -> bool:
 def shown(text: str) -> str:
     """As it may stand in a log, whatever a client wrote: on one line, and not for long."""
     return repr(text if len(text) <= 300 else f"{text[:300]}…")[1:-1]
-
-
-def _all_rules(hub: DescribedHub) -> Iterable[Rule]:
-    yield from hub.calls_rules
-    for methods in hub.methods.values():
-        for method in methods:
-            yield from method.rules
 
 
 def _maker(factory: Factory | None) -> Callable[[type[Hub[Any]]], Hub[Any]]:
@@ -151,11 +175,21 @@ def _maker(factory: Factory | None) -> Callable[[type[Hub[Any]]], Hub[Any]]:
     return factory
 
 
-async def _run(function: Callable[..., Any], *args: Any, **named: Any) -> Any:
-    """A plain function runs in a worker thread; who calls an asynchronous generator only gets it."""
-    if inspect.iscoroutinefunction(function):
-        return await function(*args, **named)
-    if inspect.isasyncgenfunction(function):
-        return function(*args, **named)
-    result = await anyio.to_thread.run_sync(partial(function, *args, **named))
-    return await result if inspect.isawaitable(result) else result
+async def _construct(hub: DescribedHub, instance: Hub[Any], opened: Opened) -> None:
+    """Its filters have seen the instance, so only now it is filled."""
+    if hub.needs:
+        hub.hub.__init__(instance, **await opened.give(hub.needs))
+
+
+async def _begin(
+    hub: DescribedHub,
+    method: DescribedMethod,
+    instance: Hub[Any],
+    opened: Opened,
+    arguments: Sequence[Any],
+    named: Mapping[str, Any],
+) -> Any:
+    """Call a method with what it and its hub depend on."""
+    await _construct(hub, instance, opened)
+    known, more = method.signature.complete(arguments, await opened.give(method.signature.needs))
+    return await call_anywhere(method.function, instance, *known, **more, **named)

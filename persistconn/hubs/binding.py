@@ -4,13 +4,15 @@ decide."""
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Sequence
-from typing import Any, Final, Literal, TypeAlias, get_args, get_origin, get_type_hints
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
+from typing import Any, Final, Literal, TypeAlias, get_args, get_origin
 
 import msgspec
 
 from persistconn import ConfigurationError
 
+from .dependencies import Mark, hints_of, mark_of, source_of
+from .opened import Source
 from .progress import Progress
 from .spelling import renaming, written
 
@@ -100,21 +102,28 @@ class Signature:
     ([2], '(a:int, b:int):int')
     """
 
-    __slots__ = ("_rest", "least", "most", "parameters", "progress", "returns", "uploads")
+    __slots__ = ("_places", "_rest", "least", "most", "needs", "parameters", "progress", "returns", "uploads")
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        hints = _hints(function)
+        hints = hints_of(function)
         self.returns = hints.get("return", Any)
         self.parameters: list[Parameter] = []
         self.uploads: list[tuple[int, Parameter]] = []
         """What takes a stream that the client uploads: where it stands among all, and how its items are read."""
         self.progress: str | None = None
         """The parameter that reports progress, which is no client's."""
+        self.needs: dict[str, Source] = {}
+        """What is marked with Depends, which is no client's either."""
+        self._places: list[tuple[int, str]] = []
+        """Where of that stands among all parameters what may be given by position."""
         self._rest: Parameter | None = None
         """What `*args` takes."""
-        for given in list(inspect.signature(function).parameters.values())[1:]:
+        for at, given in enumerate(list(inspect.signature(function).parameters.values())[1:]):
             annotation = hints.get(given.name, Any)
-            if annotation is Progress or get_origin(annotation) is Progress:
+            mark = mark_of(annotation, given.default)
+            if mark is not None:
+                self._add_need(at, given, mark)
+            elif annotation is Progress or get_origin(annotation) is Progress:
                 if given.kind is given.POSITIONAL_ONLY:
                     raise ConfigurationError(f"parameter {given.name}: Progress must not stand before /")
                 self.progress = given.name
@@ -137,6 +146,16 @@ class Signature:
                 )
         self.least = sum(not one.optional for one in self.parameters)
         self.most = None if self._rest is not None else len(self.parameters)
+
+    def _add_need(self, at: int, given: inspect.Parameter, mark: Mark) -> None:
+        if given.kind is given.POSITIONAL_ONLY:
+            raise ConfigurationError(f"parameter {given.name}: what is marked with Depends must not stand before /")
+        try:
+            self.needs[given.name] = source_of(mark)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"parameter {given.name}: {error}") from None
+        if given.kind is given.POSITIONAL_OR_KEYWORD:
+            self._places.append((at, given.name))
 
     def takes(self, count: int) -> bool:
         """So many arguments are right."""
@@ -163,6 +182,15 @@ class Signature:
             known += [read(raw) for raw in rest]
         return known
 
+    def complete(self, arguments: Sequence[Any], given: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+        """The client's arguments with what the method needs in between, as far as they go; the rest by name."""
+        known, named = list(arguments), dict(given)
+        for at, name in self._places:
+            if at > len(known):
+                break  # behind something that the client has left out
+            known.insert(at, named.pop(name))
+        return known, named
+
     def __str__(self) -> str:
         return f"({', '.join(map(str, self.parameters))}):{written(self.returns)}"
 
@@ -172,15 +200,6 @@ def _parameter(name: str, annotation: Any, *, optional: bool, default: Any = Non
         return Parameter(name, annotation, optional=optional, default=default)
     except (TypeError, ValueError, NotImplementedError) as error:
         raise ConfigurationError(f"parameter {name} cannot be read from JSON: {error}") from None
-
-
-def _hints(function: Callable[..., Any]) -> dict[str, Any]:
-    try:
-        return get_type_hints(function, include_extras=True)
-    except Exception as error:  # whatever its annotations do
-        raise ConfigurationError(
-            f"the types of its parameters cannot be found: {error}; they must be names of the module, at run time"
-        ) from None
 
 
 # Foreign types ----------------------------------------------------------------------------------

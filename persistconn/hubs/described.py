@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from persistconn import ConfigurationError, RemoteProtocolError
 
 from .authorization import Rule, rules_of
 from .binding import Signature, is_stream
+from .dependencies import sources_of
 from .hub import Hub, name_given_to
 from .names import HubShape, MethodShape, camel_case, spellings
+from .opened import Source
 
 __all__ = ["DescribedHub", "DescribedMethod", "HubTable", "MethodNotFound"]
 
@@ -30,6 +33,7 @@ class DescribedMethod:
         "attribute",
         "function",
         "is_async",
+        "is_direct",
         "is_plain",
         "is_stream",
         "name",
@@ -53,8 +57,10 @@ class DescribedMethod:
         self.rules: Sequence[Rule] = [rule for method in overridden for rule in rules_of(method)]
         """Its own, and those of the methods that it overrides."""
         signature = self.signature
-        self.is_plain = self.is_async and not (
-            self.rules or self.is_stream or signature.uploads or signature.progress or signature.most is None
+        self.is_direct = self.is_async and not (signature.progress or signature.needs)
+        """It can be called with what the client sends, and nothing else."""
+        self.is_plain = self.is_direct and not (
+            self.rules or self.is_stream or signature.uploads or signature.most is None
         )
         """It takes some arguments and gives a value, and whoever may connect may call it."""
 
@@ -64,7 +70,8 @@ class DescribedHub:
 
     # fmt: off
     __slots__ = (
-        "calls", "calls_rules", "connect_rules", "failed", "hub", "methods", "name", "overrides", "plain", "script_name"
+        "calls", "calls_rules", "connect_rules", "failed", "hub", "methods", "name", "needs", "overrides", "plain",
+        "script_name",
     )
     # fmt: on
 
@@ -72,6 +79,8 @@ class DescribedHub:
         self.hub = hub
         self.calls = self.failed = 0
         """How many there were since it was mounted, and how many of them failed."""
+        self.needs: Mapping[str, Source] = {}
+        """What its constructor depends on."""
         given = name_given_to(hub)
         self.name = hub.__name__ if given is None else given
         self.script_name = camel_case(hub.__name__) if given is None else given
@@ -89,6 +98,18 @@ class DescribedHub:
         moments = ("on_connected", "on_reconnected", "on_disconnected", "on_rejoining_groups")
         self.overrides = frozenset(name for name in moments if getattr(hub, name) is not getattr(Hub, name))
         """The moments in a connection's life that it wants to hear of."""
+
+    def construct_by_class(self) -> None:
+        """No factory makes its instances: find out what its constructor depends on. Raises ConfigurationError."""
+        constructor: Any = self.hub.__init__
+        try:
+            self.needs = sources_of(partial(constructor, None))
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{self.hub.__name__}: {error}; or let add_hubs(factory=…) make it") from None
+        if self.needs and self.hub.__new__ is not object.__new__:
+            raise ConfigurationError(
+                f"{self.hub.__name__} is made by a __new__ of its own: dependencies go to __init__"
+            )
 
     def _add(self, attribute: str, function: Callable[..., Any]) -> None:
         try:

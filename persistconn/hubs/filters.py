@@ -16,7 +16,7 @@ class HubCall:
     """A call of a hub's method, as its filters see it."""
 
     hub: Hub[Any]
-    """The instance that serves it."""
+    """The instance that serves it. If its constructor depends on something, that has not run before `proceed`."""
     method: str
     """The name of the method on the wire."""
     arguments: list[Any]

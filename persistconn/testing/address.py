@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from .. import App, ConfigurationError
 from ..hubs import Hub
 from ..hubs.hub import name_given_to
+from .dialing import Refused
 
 __all__ = ["Address"]
 
@@ -22,6 +25,8 @@ class Address:
             raise ConfigurationError(f"path is {path!r}: it must begin with /")
         self.path = path.rstrip("/")
         """Where it connects."""
+        self.hint = ""
+        """What is wrong with it, if there is nothing."""
         self.hubs: list[str] = []
         """The hubs that it is a client of; none: it is a client of a PersistentConnection."""
         mounted = {mount: hubs.names for mount, hubs in app._hubs.items()}
@@ -34,6 +39,15 @@ class Address:
             self.hubs = list(mounted.get(self.path, ()))
         known = mounted.get(self.path, ())
         self.hubs = [next((one for one in known if one.lower() == name.lower()), name) for name in self.hubs]
+        if self.path not in (route.path for route in app._routes):
+            paths = ", ".join(route.path or "/" for route in app._routes)
+            self.hint = (
+                f"the app has mounted nothing at {self.path or '/'}, but at {paths}" if paths else "the app is empty"
+            )
+        elif not {*self.hubs} <= {*known}:
+            self.hint = (
+                f"no {self.hubs[0]!r} is among the hubs at {self.path}: {', '.join(sorted(known)) or 'there are none'}"
+            )
         if dialect == "aspnetcore" and self.hubs:
             if len(self.hubs) > 1:
                 raise ConfigurationError(
@@ -41,6 +55,16 @@ class Address:
                     "has one: say which, with hub=…"
                 )
             self.path += f"/{self.hubs[0]}"
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Who is refused because there is nothing here is told what there is."""
+        try:
+            yield
+        except Refused as refused:
+            if self.hint:
+                refused.add_note(self.hint)
+            raise
 
     def hub_named(self, name: str | type[Hub[Any]] | None) -> str:
         """One of the hubs, as the server spells it. Raises ConfigurationError."""

@@ -12,6 +12,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from ..app import App
 from ..errors import ConnectionClosed
+from ..wire.http import Request
 from .call_log import Call
 from .client import Client
 from .client_hub import ClientHub
@@ -101,6 +102,20 @@ class BlockingClient:
     def receive(self) -> Any:
         """See Client."""
         return self._portal.call(self._client.receive)
+
+    @property
+    def received(self) -> list[Any]:
+        """See Client."""
+        return self._portal.call(lambda: self._client.received)
+
+    @property
+    def timeout(self) -> float:
+        """See Client."""
+        return self._client.timeout
+
+    @timeout.setter
+    def timeout(self, seconds: float) -> None:
+        self._client.timeout = seconds
 
     def __iter__(self) -> Generator[Any, None, None]:
         """Messages, until the connection ends."""
@@ -202,8 +217,8 @@ class BlockingFakeHub:
         self._portal.call(self._hub.fails, method, message, data)
 
     def push(self, method: str, /, *arguments: Any, to: str | None = None) -> None:
-        """See FakeServer."""
-        self._portal.call(partial(self._hub._server.push, self.name, method, *arguments, to=to))
+        """See FakeHub."""
+        self._portal.call(partial(self._hub.push, method, *arguments, to=to))
 
 
 class BlockingFakeServer:
@@ -231,6 +246,15 @@ class BlockingFakeServer:
     @delay.setter
     def delay(self, seconds: float) -> None:
         self._server.delay = seconds
+
+    @property
+    def timeout(self) -> float:
+        """See FakeServer."""
+        return self._server.timeout
+
+    @timeout.setter
+    def timeout(self, seconds: float) -> None:
+        self._server.timeout = seconds
 
     def hub(self, name: str) -> BlockingFakeHub:
         """See FakeServer."""
@@ -268,6 +292,11 @@ class BlockingFakeServer:
     def calls(self) -> list[Call]:
         """See FakeServer."""
         return self._portal.call(lambda: self._server.calls)
+
+    @property
+    def requests(self) -> list[Request]:
+        """See FakeServer."""
+        return self._portal.call(lambda: list(self._server.requests))
 
     @property
     def connections(self) -> list[str]:

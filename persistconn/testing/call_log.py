@@ -60,8 +60,10 @@ class CallLog:
             return ended()
 
         def complain() -> str:
-            others = ", ".join(map(repr, self.untaken)) or "nothing"
-            return f"{name} has not been called within {timeout:g} s, but {others}"
+            others = "but " + ", ".join(map(repr, self.untaken)) if self.untaken else "nor has anything else"
+            if self.all and not self.untaken:
+                others = f"and what has been is taken already: {', '.join(map(repr, self.all[-3:]))}"
+            return f"{name} has not been called within {timeout:g} s, {others}"
 
         found: Call | Exception = await self._news.until(look, timeout, complain)
         if isinstance(found, Call):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, TypeVar
@@ -27,7 +27,7 @@ from .classic_wire import ClassicWire
 from .client_hub import ClientHub
 from .dialing import Dialer, Wire
 from .hub_calls import HubSpeech
-from .waiting import News, settle
+from .waiting import Eavesdropper, News, settle
 
 if TYPE_CHECKING:
     from ..connection import Connection
@@ -126,13 +126,14 @@ class Client:
         if self._wire is not None:
             raise PersistconnError("a Client connects once: make another one")
         async with AsyncExitStack() as stack:
+            stack.enter_context(Eavesdropper(self._news))
             host = self._host = await self._host_of_app(stack)
             state = ServerState(host, log=AccessLog(enabled=False))
             tasks = await stack.enter_async_context(open_tasks())
             state.spawn = lambda call, *args: _nothing(tasks.spawn(call, *args))
             dialer = Dialer(state, tasks, self._at.path, self._headers, self._query, self._user)
             self._connect(dialer)
-            with anyio.move_on_after(self.timeout) as scope:
+            with anyio.move_on_after(self.timeout) as scope, self._at.explained():
                 await (self._live_wire if self._speech is None else self._speech).start()
             if scope.cancelled_caught:
                 raise TimeoutError(f"the server has not let the client in within {self.timeout:g} s")
@@ -288,8 +289,7 @@ class Client:
 
         Raises ConnectionClosed when the server has ended the connection, TimeoutError when nothing comes.
         """
-        if self._at.hubs:
-            raise PersistconnError('this is a client of hubs: use `await client.called("name")`')
+        self._check_kind()
         self._live_wire  # noqa: B018  # complains
         found = await self._news.until(
             lambda: self._inbox or self._ended, self.timeout, lambda: f"no message has come within {self.timeout:g} s"
@@ -299,9 +299,10 @@ class Client:
         return self._inbox.popleft()
 
     @property
-    def received(self) -> Sequence[Any]:
+    def received(self) -> list[Any]:
         """Messages that have come and that nobody has taken yet."""
-        return tuple(self._inbox)
+        self._check_kind()
+        return list(self._inbox)
 
     async def __aiter__(self) -> AsyncGenerator[Any, None]:
         """Messages, until the connection ends."""
@@ -330,6 +331,10 @@ class Client:
         if self._speech is not None:
             self._speech.lose(error)
         self._news.tell()
+
+    def _check_kind(self) -> None:
+        if self._at.hubs:
+            raise PersistconnError('this is a client of hubs: use `await client.called("name")`, and `client.calls`')
 
     def _check_open(self) -> None:
         if self._ended is not None:

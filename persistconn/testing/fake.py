@@ -87,6 +87,10 @@ class FakeHub:
 
         self.on(method, fail)
 
+    async def push(self, method: str, /, *arguments: Any, to: str | None = None) -> None:
+        """Call `method` on all its clients, or on one, by its connection id."""
+        await self._server.push(self.name, method, *arguments, to=to)
+
     @property
     def clients(self) -> HubClients[Any]:
         """Its clients, as a hub has them: `await hub.clients.group("red").send("message", "hi")`."""
@@ -118,6 +122,8 @@ class FakeServer:
         self.timeout = timeout
         self.connections: list[str] = []
         """The ids of the clients that are connected, the oldest first."""
+        self.requests: list[Request] = []
+        """What was asked for below `url`, refused or not, the oldest first: with what headers, which `token`."""
         self._path = path.rstrip("/")
         self._news = News()
         self._log = CallLog(self._news)
@@ -198,7 +204,10 @@ class FakeServer:
         return await client.invoke(method, *arguments, returns=returns, timeout=self.timeout)
 
     def drop(self, connection_id: str | None = None) -> None:
-        """Cut the sockets of a client, or of all: nobody says goodbye."""
+        """Cut the sockets of a client, or of all: nobody says goodbye.
+
+        Who polls may come back with the next poll, and counts as connected for the time that this may take.
+        """
         assert self._server is not None
         for channel in list(self._server.state.channels):
             exchange = channel._exchange
@@ -253,8 +262,14 @@ class FakeServer:
         """Wait until there are at least so many clients of hubs."""
         await self._news.until(
             lambda: len(self.connections) >= count or None,
-            *(self.timeout, lambda: f"{len(self.connections)} of {count} clients have come within {self.timeout:g} s"),
+            *(self.timeout, lambda: f"{len(self.connections)} of {count} clients have come {self._what_came()}"),
         )
+
+    def _what_came(self) -> str:
+        requests = ", ".join(f"{request.method} {request.path}" for request in self.requests[-3:])
+        hubs = ", ".join(hub.name for hub in self._hubs.table.hubs.values()) or "there are none: server.hub(name)"
+        asked = f"the newest requests are {requests}" if requests else "nor any request"
+        return f"within {self.timeout:g} s, {asked} (hubs: {hubs})"
 
     async def disconnected(self) -> None:
         """Wait until there are no clients of hubs any more."""
@@ -285,6 +300,7 @@ class FakeServer:
         self._news.tell()
 
     async def _admit(self, request: Request) -> None:
+        self.requests.append(request)
         if self._refusals > 0 and self._refusal is not None:
             self._refusals -= 1
             status, text = self._refusal

@@ -6,7 +6,7 @@ in plain ones the same methods, which wait.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
 from contextlib import AsyncExitStack, ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +46,20 @@ def _fitting(request: pytest.FixtureRequest, name: str) -> str:
     return f"{name}_blocking"
 
 
+class _Connecting:
+    """A client to be awaited. Who forgets that is told so, where a coroutine would say something of its own `send`."""
+
+    def __init__(self, connect: Callable[[Client], Coroutine[Any, Any, Client]], client: Client) -> None:
+        self._connect = connect
+        self._client = client
+
+    def __await__(self) -> Generator[Any, None, Client]:
+        return self._connect(self._client).__await__()
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"there is no {name} before it connects: `client = await persistconn_client(…)`")
+
+
 @pytest.fixture
 async def _persistconn_client_awaited() -> AsyncIterator[Any]:
     """Each client lives in a task of its own: fixtures that are made before a test connects end before this one."""
@@ -72,12 +86,11 @@ async def _persistconn_client_awaited() -> AsyncIterator[Any]:
 
     async with anyio.create_task_group() as tasks:
 
-        async def connect(*args: Any, **options: Any) -> Client:
-            client = Client(*args, **options)
+        async def connect(client: Client) -> Client:
             await tasks.start(hold, client)
             return client
 
-        yield connect
+        yield lambda *args, **options: _Connecting(connect, Client(*args, **options))
         for leave, left in reversed(held):
             leave.set()
             await left.wait()

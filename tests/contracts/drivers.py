@@ -193,7 +193,7 @@ def on_hypercorn(trial: Trial, *, backend: str) -> Iterator[Served]:
     config = Config()
     config.bind = [f"fd://{listener.detach()}"]
     config.loglevel = "CRITICAL"
-    config.keep_alive_timeout = 0.5
+    config.keep_alive_timeout = 3.0  # a peer that says no more has to wait for that
     told = anyio.Event()
     with start_blocking_portal(backend) as portal:
 

@@ -43,6 +43,9 @@ SENT = "self.endpoint.sent([exchange], time.monotonic())"
 TRANSMIT = "self.outgoing.put((self.http.send(pieces), exchange, self.http.closing))"
 MUTANTS = (
     Mutant("no sent", ASYNCIO, SENT, "pass", "echo", "Call sent(exchanges, now) when a Transmit is written"),
+    Mutant(
+        "no sent, seen elsewhere", ASYNCIO, SENT, "pass", "keep-alive", "Call sent(exchanges, now) when a Transmit is"
+    ),
     Mutant("sent twice", ASYNCIO, SENT, f"{SENT}; {SENT}", "echo", "sent() for <Exchange GET /contract"),
     Mutant(
         "sent too early",

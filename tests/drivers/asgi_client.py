@@ -180,12 +180,13 @@ class AsgiClient:
 
     # Dialects -----------------------------------------------------------------------------------
 
-    async def classic(self, mount: str, transport: str) -> tuple[str, Call]:
+    async def classic(self, mount: str, transport: str, **more: str) -> tuple[str, Call]:
         """Negotiate, connect and start: the query of this client, and its exchange."""
-        status, answer = await self.get(f"{mount}/negotiate?clientProtocol=2.1")
+        added = "".join(f"&{name}={quote(value)}" for name, value in more.items())
+        status, answer = await self.get(f"{mount}/negotiate?clientProtocol=2.1{added}")
         assert status == 200, answer
         token = quote(json.loads(answer)["ConnectionToken"], safe="")
-        query = f"transport={transport}&clientProtocol=2.1&connectionToken={token}"
+        query = f"transport={transport}&clientProtocol=2.1&connectionToken={token}{added}"
         if transport == "webSockets":
             call = self.websocket(f"{mount}/connect?{query}")
             assert json.loads(await call.hear())["S"] == 1

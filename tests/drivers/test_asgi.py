@@ -454,6 +454,34 @@ async def test_at_the_end_of_a_lifespan_every_client_is_told() -> None:
             await client.classic("/echo", "webSockets")
 
 
+async def test_the_server_gets_the_time_to_be_done_with_the_last_message() -> None:
+    """hypercorn says that the client has gone, and closes the socket, before `send` of the last one returns."""
+    echo = Echo()
+    app = app_of(echo)
+    done: list[str] = []
+
+    async def hypercorn(scope: Any, receive: Any, send: Any) -> None:
+        async def closing(message: Any) -> None:
+            await send(message)
+            if (
+                message["type"] == "http.response.body"
+                and not message.get("more_body")
+                and b"id=" in scope["query_string"]
+            ):
+                client.calls[-1].say("http.disconnect")
+                await settle()
+                done.append("closed")
+
+        await app(scope, receive, closing)
+
+    async with AsgiClient.of(hypercorn) as client:
+        _, call = await client.aspnetcore("/echo", "serverSentEvents")
+        await settle()
+        await echo.connections[0].close()
+        await call.ended()
+        assert done == ["closed"]
+
+
 async def test_what_does_not_end_in_time_is_cut() -> None:
     echo = Echo()
     app = app_of(echo, settings=Settings(drain_timeout=0.05, close_timeout=0.05))

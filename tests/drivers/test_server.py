@@ -22,6 +22,7 @@ from persistconn.drivers import Server, serve
 from persistconn.drivers.listeners import bind, bind_unix
 from persistconn.drivers.server import tls_context
 from persistconn.errors import ConfigurationError
+from persistconn.wire.http import Message
 from tests.drivers.fake_host import FakeHost
 from tests.drivers.peer import PATIENCE, Peer, connected, serving
 
@@ -130,6 +131,23 @@ async def test_tls(stream_driver: Any, server_tls: ssl.SSLContext, client_tls: s
         assert await peer.hear() == CloseConnection(1000, "bye")
         await peer.send(peer.frame(CloseConnection(1000)))
         assert await peer.rest() == b""
+
+
+@pytest.mark.parametrize("stream_driver", [None, "anyio"], ids=["native", "anyio-stream"])
+async def test_a_tls_client_that_only_listens_hears_everything(
+    stream_driver: Any, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
+) -> None:
+    host = FakeHost()
+    async with (
+        serving(host, tls=server_tls, stream_driver=stream_driver) as server,
+        await anyio.connect_tcp("127.0.0.1", server.port, tls_hostname="localhost", ssl_context=client_tls) as stream,
+    ):
+        peer = Peer(stream)
+        await peer.upgrade()
+        for text in ("one", "two", "three", "four"):
+            host.put(host.the_exchange(), Message(text))
+            host.pump()
+            assert await peer.hear() == text
 
 
 @pytest.mark.parametrize("stream_driver", [None, "anyio"], ids=["native", "anyio-stream"])

@@ -228,8 +228,15 @@ def test_mistakes_are_explained() -> None:
         @authorize(calls_only=True)
         def hello() -> None: ...
 
-    with pytest.raises(ConfigurationError, match=r"give add_hubs a function, roles=…"):
-        App(secret_keys=KEYS).add_hubs("/signalr", Open)
+
+async def test_where_nobody_tells_roles_nobody_has_any(caplog: pytest.LogCaptureFixture) -> None:
+    app = App(secret_keys=KEYS, authenticate=by_header)
+    app.add_hubs("/signalr", Open)
+    async with house(app) as home:
+        page = await home.page("open", headers=ANN)
+        assert (await page.call("OPEN", "members"))["R"] == "members"
+        assert "E" in await page.call("OPEN", "admins")
+    assert "give add_hubs a function, roles=…" in caplog.text
 
 
 async def test_a_method_has_the_rules_of_those_it_overrides() -> None:

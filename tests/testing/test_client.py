@@ -66,7 +66,7 @@ async def test_it_says_something_and_hears_it(dialect: Any, transport: Any) -> N
         await client.send("größer")
         await echo.groups["lobby"].send("to all")
         assert [await client.receive(), await client.receive()] == ["größer", "to all"]
-        assert client.received == () and client.is_connected
+        assert client.received == [] and client.is_connected
     assert echo.diary == [f"connected {transport} None", "disconnected closed"]
 
 
@@ -88,7 +88,7 @@ async def test_what_is_sent_while_the_line_is_cut_comes_once_it_is_back(transpor
         assert not client.is_connected
         await echo.broadcast(1)
         await echo.groups["lobby"].send(2)
-        assert client.received == ()
+        assert client.received == []
         assert await client.reconnect()
         assert [await client.receive(), await client.receive()] == [1, 2]
         assert (client.id, client.recovered, client.missed) == (id, True, 0)
@@ -164,6 +164,20 @@ async def test_nothing_comes_in_time() -> None:
             await client.receive()
 
 
+async def test_what_does_not_come_may_be_due_to_an_app_that_fails(caplog: pytest.LogCaptureFixture) -> None:
+    class Failing(PersistentConnection):
+        async def on_received(self, connection: Connection, data: Any) -> None:
+            raise LookupError("there is no such room")
+
+    async with Client(app_with(Failing()), "/echo") as client:
+        client.timeout = 0.01
+        await client.send("hi")
+        with pytest.raises(TimeoutError) as late:
+            await client.receive()
+    assert repr(late.value.__cause__) == "LookupError('there is no such room')"
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+
 async def test_what_goes_wrong_in_its_block_comes_out_as_it_is() -> None:
     with pytest.raises(ZeroDivisionError):
         async with Client(app_with(Echo()), "/echo"):
@@ -192,9 +206,10 @@ async def test_it_is_not_let_in(dialect: Any) -> None:
     with pytest.raises(Refused, match="quota exceeded"):
         async with Client(app, "/echo", dialect=dialect, user="ann", query="full=yes"):
             pass
-    with pytest.raises(Refused, match="404"):
+    with pytest.raises(Refused, match="404") as refused:
         async with Client(app, "/nothing", dialect=dialect):
             pass
+    assert refused.value.__notes__ == ["the app has mounted nothing at /nothing, but at /echo"]
     async with Client(app, "/echo", dialect=dialect, user="ann") as client:
         await client.send("hi")
         assert await client.receive() == "hi"
@@ -291,7 +306,12 @@ def test_a_plain_test_needs_no_await() -> None:
     echo = Echo()
     with Client(app_with(echo), "/echo") as client:
         client.send("hi")
-        assert client.receive() == "hi"
+        assert client.received == ["hi"]
+        assert client.receive() == "hi" and client.received == []
+        assert client.timeout == 5
+        client.timeout = 0.01
+        with pytest.raises(TimeoutError, match=r"within 0\.01 s"):
+            client.receive()
         client.cut()
         assert client.reconnect() and client.recovered and client.missed == 0
         for one in (1, 2, "close"):

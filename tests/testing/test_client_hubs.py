@@ -245,11 +245,15 @@ async def test_what_is_not_called_in_time() -> None:
         client.timeout = 0.02
         with pytest.raises(TimeoutError, match=r"ring has not been called within 0\.02 s, but MyHub\.alertMessage"):
             await client.called("ring")
+        assert await client.called("alertMessage") == ["hi"]
+        with pytest.raises(TimeoutError, match=r"taken already: MyHub\.alertMessage\('hi'\)"):
+            await client.called("alertMessage")
+        await client.invoke("say", "hi")
         with pytest.raises(TimeoutError, match=r"MyHub\.sleep has not been answered within 0\.02 s; it has called"):
             await client.invoke("sleep")
     async with Client(app_with(), "/signalr") as client:
         client.timeout = 0.02
-        with pytest.raises(TimeoutError, match="but nothing"):
+        with pytest.raises(TimeoutError, match="nor has anything else"):
             await client.called("ring")
 
 

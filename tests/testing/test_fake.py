@@ -170,6 +170,10 @@ def test_answers_that_take_their_time(server: BlockingFakeServer) -> None:
     chat = server.hub("chat")
     chat.on("slow", lambda: "at last", delay=0.05)
     chat.on("quick", lambda: "now")
+    server.timeout = 0.01
+    with pytest.raises(TimeoutError, match=r"within 0\.01 s"):
+        server.called("slow")
+    assert server.timeout == 0.01
     with a_modern_client(server) as client:
         began = time.perf_counter()
         assert client.call("slow") == "at last" and time.perf_counter() - began >= 0.05
@@ -253,6 +257,23 @@ def test_it_starts_and_stops_in_milliseconds() -> None:
     assert min(one[0] for one in took) < 0.1 and min(one[1] for one in took) < 0.5, took
 
 
+def test_it_keeps_what_was_asked_for(server: BlockingFakeServer) -> None:
+    url = f"{server.hub('chat').url}/negotiate?negotiateVersion=1"
+    asked = urllib.request.Request(url, method="POST", data=b"", headers={"Authorization": "Bearer a token"})
+    server.refuse(503, times=1)
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(asked, timeout=PATIENCE)
+    refused.value.close()
+    with a_modern_client(server):
+        server.connected()
+    told = [(request.method, request.path, request.dialect, request.token) for request in server.requests]
+    assert told == [
+        ("POST", "/signalr/chat/negotiate", "aspnetcore", "a token"),
+        ("POST", "/signalr/chat/negotiate", "aspnetcore", None),
+        ("GET", "/signalr/chat", "aspnetcore", None),
+    ]
+
+
 async def test_in_an_event_loop() -> None:
     async with fake_server() as server:
         chat = server.hub("chat")
@@ -267,7 +288,9 @@ async def test_in_an_event_loop() -> None:
         assert await server.called("send") == ["hi"]
         await chat.groups.join(server.connections[0], "red")
         await chat.clients.group("red").send("message", "hi")
+        await chat.push("message", "hello", to=server.connections[0])
         assert (await anyio.to_thread.run_sync(client.hear))["arguments"] == ["hi"]
+        assert (await anyio.to_thread.run_sync(client.hear))["arguments"] == ["hello"]
         with pytest.raises(PersistconnError, match="does not exist"):
             await server.invoke("chat", "getName", to="nobody")
         assert str(server.port) in repr(server) and repr(chat) == "<FakeHub chat>"
@@ -277,9 +300,17 @@ async def test_in_an_event_loop() -> None:
 
 async def test_what_does_not_come() -> None:
     async with fake_server(timeout=0.01) as server:
-        with pytest.raises(TimeoutError, match=r"send has not been called within 0\.01 s, but nothing"):
+        with pytest.raises(TimeoutError, match=r"send has not been called within 0\.01 s, nor has anything else"):
             await server.called("send")
-        with pytest.raises(TimeoutError, match=r"0 of 1 clients have come within 0\.01 s"):
+        with pytest.raises(
+            TimeoutError, match=r"0 of 1 clients .* within 0\.01 s, nor any request \(hubs: there are none"
+        ):
+            await server.connected()
+        server.hub("chat")
+        with pytest.raises(urllib.error.HTTPError, match="404") as refused:
+            await anyio.to_thread.run_sync(ask, f"{server.url}/chta/negotiate?negotiateVersion=1", "POST")
+        refused.value.close()
+        with pytest.raises(TimeoutError, match=r"requests are POST /signalr/chta/negotiate \(hubs: chat\)"):
             await server.connected()
         await server.disconnected()
 

@@ -137,6 +137,8 @@ def app() -> App:
 async def test_fixtures_here(app: App, persistconn_client: Any, fake_signalr: Any) -> None:
     with pytest.raises(Refused, match="404"):
         await persistconn_client(app, "/nothing")
+    with pytest.raises(AttributeError, match="client = await persistconn_client"):
+        await persistconn_client(app, "/echo").send("hi")
     client = await persistconn_client(app, "/echo")
     await client.send("hi")
     assert await client.receive() == "hi" and fake_signalr.url

@@ -7,15 +7,16 @@ Each `# type: ignore[...]` below is a mistake that both checkers must find: an u
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, assert_type
+from typing import Annotated, Any, Protocol, assert_type
 
 from persistconn import App, Connection, DisconnectReason, Request
 from persistconn.hubs import (
     AnyClient,
     CallerClients,
     ClientProxy,
+    Depends,
     Hub,
     HubCall,
     HubClients,
@@ -150,6 +151,27 @@ class NoPage:
 
 class Wrong(Hub[NoPage]):  # type: ignore[type-var]
     pass
+
+
+# What hubs depend on ----------------------------------------------------------------------------
+
+
+async def get_item() -> AsyncIterator[Item]:
+    yield Item(1, "a")
+
+
+class Shop(Hub):
+    def __init__(self, item: Annotated[Item, Depends(get_item)]) -> None:
+        self.item = item
+
+    async def show(
+        self, what: str, item: Item = Depends(get_item), other: Item = Depends(Item, use_cache=False)
+    ) -> int:
+        assert_type(item, Item)
+        return self.item.obj_id + item.obj_id
+
+    async def wrong(self, item: Item = Depends("get_item")) -> None:  # type: ignore[arg-type]
+        ...
 
 
 # Outside of hubs --------------------------------------------------------------------------------

@@ -55,8 +55,9 @@ class AsyncioChannel(Channel, asyncio.Protocol):
             self._transport.abort()
             return
         # Nothing waits in the transport unseen: "written" means that the system has it (under TLS: up to 64 KiB
-        # of cipher text may still wait below).
-        self._transport.set_write_buffer_limits(high=0)
+        # of cipher text may still wait below). Plain transports pause above the limit, those of TLS at it: with 0 each
+        # write would pause an empty one, and nothing would wake it but the next thing that the peer says.
+        self._transport.set_write_buffer_limits(high=0 if self._plain is not None else 1)
         self._direct = self._plain
 
     def connection_lost(self, exc: Exception | None = None) -> None:

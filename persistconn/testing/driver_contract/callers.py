@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
 from typing import ClassVar, Final
@@ -17,7 +18,7 @@ from .wire import UPGRADE, Ended, Wire, frame
 __all__ = ["CALLERS", "Caller", "Classic", "Modern"]
 
 
-class Caller:
+class Caller(ABC):
     """A client that has connected. All it says and hears ends with a semicolon, by which raw polls are cut."""
 
     dialect: ClassVar[str]
@@ -39,29 +40,29 @@ class Caller:
 
     # Each dialect has its own ---------------------------------------------------------------------
 
+    @abstractmethod
     def negotiate(self) -> str:
         """Ask for an id."""
-        raise NotImplementedError
 
+    @abstractmethod
     def open(self) -> None:
         """Connect."""
-        raise NotImplementedError
 
+    @abstractmethod
     def target(self, verb: str = "") -> str:
         """Where to send what, the query included."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read(self, text: str) -> None:
         """Take in what came at once: an envelope, or the messages themselves."""
-        raise NotImplementedError
 
+    @abstractmethod
     def say_by_request(self, text: str) -> None:
         """Say something where the transport goes one way only."""
-        raise NotImplementedError
 
+    @abstractmethod
     def leave(self) -> None:
         """Go, and say so."""
-        raise NotImplementedError
 
     # And all have this ----------------------------------------------------------------------------
 

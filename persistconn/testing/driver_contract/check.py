@@ -6,13 +6,16 @@ import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from .callers import CALLERS, Caller
 from .trial import BriefSettings, Trial
 from .wire import Wire
 
-__all__ = ["Check", "ContractBroken", "Served", "Stand", "Start"]
+__all__ = ["SENT", "Check", "ContractBroken", "Served", "Stand", "Start"]
+
+
+SENT: Final = "Call sent(exchanges, now) when a Transmit is written: until then nothing more leaves on its exchanges"
 
 
 class ContractBroken(AssertionError):
@@ -86,6 +89,8 @@ class Stand:
             raise
         except (OSError, AssertionError, LookupError, ValueError) as error:  # time-outs are OSErrors
             self.judge()
+            if self.trial.told.unsent:
+                sentence = SENT
             where = f"{about.name if isinstance(about, Caller) else about}: ".lstrip(": ")
             raise ContractBroken(f"{sentence}. ({where}{error or type(error).__name__})") from error
 

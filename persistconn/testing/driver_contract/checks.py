@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from .callers import Classic, Modern
-from .check import Check, ContractBroken, Stand
+from .check import SENT, Check, ContractBroken, Stand
 from .trial import PATH
 from .wire import Ended, frame
 
@@ -22,7 +22,6 @@ _ROOM: Final[dict[str, Any]] = {
 }
 """A client may be far behind."""
 
-SENT: Final = "Call sent(exchanges, now) when a Transmit is written: until then nothing more leaves on its exchanges"
 LOST: Final = "Call lost(exchange, now) when a socket has gone, whoever notices it: else the application is not told"
 STEADY: Final = "Let nothing that a peer sends end anything but its own socket"
 

@@ -36,7 +36,7 @@ def time_out(stand: Stand) -> None:
     """Who does not come back in time is gone; the clock runs although nobody calls."""
     caller = stand.caller(Classic, "webSockets")
     caller.cut()
-    with stand.duty(TICK, caller):
+    with stand.duty(f"{TICK}; before that, call lost() when the socket has gone", caller):
         caller.wait("disconnected: timed_out")
 
 

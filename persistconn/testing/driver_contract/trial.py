@@ -22,6 +22,7 @@ from ...protocol import (
     Rejoining,
     Route,
     ServerEndpoint,
+    Transmit,
     everyone,
 )
 
@@ -48,6 +49,8 @@ class Told:
         self._changed = threading.Condition()
         self._notes: list[tuple[str, str]] = []
         self.complaints: list[str] = []
+        self.unsent = False
+        """There was a Transmit, and `sent` was never called: whatever else goes wrong, that is why."""
 
     def note(self, id: str, what: str) -> None:
         """The application was told `what` of a connection."""
@@ -203,6 +206,7 @@ class _WatchfulEndpoint(ServerEndpoint):
         self._trial = trial
         self._turn = threading.RLock()
         self._newest = 0.0
+        self._was_sent = False
         super().__init__(
             [Route(PATH)],
             trial.settings,
@@ -223,9 +227,12 @@ class _WatchfulEndpoint(ServerEndpoint):
                 self._look_at_the_clock(name, args, options)
                 if self._trial._dwell:  # gives other threads the time to break rule 5
                     time.sleep(self._trial._dwell)
-                return inner(self, *args, **options)
+                result = inner(self, *args, **options)
             finally:
                 self._turn.release()
+            self._was_sent = self._was_sent or name == "sent"
+            self._trial.told.unsent = not self._was_sent and (self._trial.told.unsent or type(result) is Transmit)
+            return result
         except LocalProtocolError as error:
             self._trial.told.complain(str(error))
             raise
