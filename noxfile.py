@@ -7,12 +7,14 @@ what would be skipped then fails.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import nox
 
@@ -120,17 +122,58 @@ def simulate(session: nox.Session) -> None:
 @nox.session
 def interop(session: nox.Session) -> None:
     """Unmodified foreign clients, jquery.signalR in Chromium among them, against our server."""
+    _install_real_parts(session)
+    # Two backends and two families of clients, side by side.
+    session.run("pytest", "-n", "4", "--dist", "loadgroup", "tests/interop", *session.posargs)
+
+
+@nox.session
+def hosts(session: nox.Session) -> None:
+    """The suites of `interop` on every ASGI server, at the root and in Starlette. Not part of `nox`: it takes an hour.
+
+    `nox -s hosts -- granian daphne/prefix` runs some; what begins with `-` and all behind it goes to pytest.
+    """
+    _install_real_parts(session)
+    wanted = list(itertools.takewhile(lambda each: not each.startswith("-"), session.posargs))
+    options = session.posargs[len(wanted) :]
+    known = session.run("python", "-m", "tests.interop.hosts", silent=True)
+    every = [(host, mount) for host in str(known).split() for mount in ("", "/prefix")]
+    chosen = [(host, mount) for host, mount in every if not wanted or {host, f"{host}{mount or '/'}"} & set(wanted)]
+    if not chosen:
+        session.error(f"{' '.join(wanted)}: has to be hosts, as daphne, or places on them, as daphne/prefix.\n{known}")
+    tally = Path(session.create_tmp()).resolve() / "tally.jsonl"
+    tally.unlink(missing_ok=True)
+    for host, mount in chosen:
+        place = ["--host", host, "--mount", mount, "--tally", str(tally)]
+        # 1: tests have failed, which the table says; then the others are run nevertheless.
+        session.run(
+            *("pytest", "-n", "2", "--dist", "loadgroup", "tests/interop", *place, *options), success_codes=[0, 1]
+        )
+    _judge_hosts(session, [json.loads(line) for line in tally.read_text().splitlines()])
+
+
+def _judge_hosts(session: nox.Session, rows: list[dict[str, Any]]) -> None:
+    columns = ("host", "mount", "passed", "failed", "error", "xfailed", "skipped", "left_out", "seconds")
+    table = [columns, *([str(row[column]) or "/" for column in columns] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for line in table:
+        session.log("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)))
+    if any(row["failed"] or row["error"] for row in rows):
+        session.error("Some tests have failed.")
+
+
+def _install_real_parts(session: nox.Session) -> None:
+    """Clients of Node.js, and the programs that only a system's package manager has."""
     session.install("-e", ".[interop]")
     if shutil.which("npm") is None:
         skip_or_fail(session, "npm is missing: install Node.js, for example Debian's nodejs and npm.")
     lock, installed = HERE / "tests/interop/package-lock.json", HERE / "tests/interop/node_modules/.package-lock.json"
-    if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
+    lent = installed.parent.is_symlink()  # `npm ci` would empty what it leads to, which is somebody else's
+    if not lent and (not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime):
         with session.chdir("tests/interop"):
             session.run_install("npm", "ci", "--no-audit", "--no-fund", external=True)
         installed.touch()
     _need_programs(session)
-    # Two backends and two families of clients, side by side.
-    session.run("pytest", "-n", "4", "--dist", "loadgroup", "tests/interop", *session.posargs)
 
 
 def _need_programs(session: nox.Session) -> None:

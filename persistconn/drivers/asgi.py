@@ -19,7 +19,7 @@ from ..tasks import Parking, open_tasks
 from ..wire.http import Chunk, End, Head
 from .asgi_lifespan import Application, Stay
 from .asgi_messages import HttpMessages, WebSocketMessages
-from .asgi_requests import BodyTooSlow, Message, PeerGone, Receive, Scope, Send, read_body, read_request
+from .asgi_requests import BodyTooSlow, Message, PeerGone, Receive, Scope, Send, read_body, read_request, said_goodbye
 
 if TYPE_CHECKING:
     from ..host import Host
@@ -30,8 +30,6 @@ __all__ = ["AsgiApplication", "Message", "Receive", "Scope", "Send"]
 
 _logger = logging.getLogger("persistconn.asgi")
 
-_CUT_SHORT: Final = frozenset({1006, 1012})
-"""Close codes without a close frame of the client: the socket broke, or the server is going away."""
 _REPEATS: Final = 8
 """Middleware that plays a body back does so for ever: who has heard it so often asks no more, and notices that the
 client has gone when it is written to."""
@@ -281,11 +279,14 @@ class WebSocketLine(Line):
             except Exception as error:
                 return _is_gone(error)
             if message["type"] == "websocket.disconnect":
-                return message.get("code", 1005) not in _CUT_SHORT
+                return said_goodbye(message)
+            if self._ended:
+                continue
             data = message.get("text")
             if data is None:
                 data = bytes(message.get("bytes") or b"")
-            if self._limit is not None and _is_larger(data, self._limit):
+            # Who takes parts has a limit of its own, and says it in the client's words.
+            if self._limit is not None and not exchange.parts and _is_larger(data, self._limit):
                 self._ended = True
                 self._farewell = _close(1009, f"The message is larger than {self._limit} bytes")
                 return False
@@ -299,6 +300,13 @@ class WebSocketLine(Line):
         """The host has room for messages again."""
         if self._resumed is not None:
             self._resumed.set()
+
+    def _leave(self) -> None:
+        """With our last word the client's own close frame is waited for: hypercorn cuts the socket when we return."""
+        if self._scope is not None and self._farewell is None:
+            self._scope.deadline = anyio.current_time() + self._host.settings.close_timeout
+        else:
+            super()._leave()
 
     def give_up(self) -> Message:
         """A client that takes nothing will hardly see it; the server ends the socket."""

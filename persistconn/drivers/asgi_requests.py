@@ -13,7 +13,12 @@ from ..protocol.http1_policy import body_limit, too_large
 from ..settings import Settings
 from ..wire.http import Headers, Request
 
-__all__ = ["BodyTooSlow", "Message", "PeerGone", "Receive", "Scope", "Send", "read_body", "read_request", "user_of"]
+# fmt: off
+__all__ = [
+    "BodyTooSlow", "Message", "PeerGone", "Receive", "Scope", "Send", "read_body", "read_request", "said_goodbye",
+    "user_of",
+]
+# fmt: on
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -22,6 +27,9 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
 _logger = logging.getLogger("persistconn.asgi")
 
+_NO_CODE: Final = 1005
+_CUT_SHORT: Final = frozenset({1006, 1012})
+"""Close codes without a close frame of the client: the socket broke, or the server is going away."""
 _SECURE: Final = frozenset({"https", "wss"})
 _MOST_DIGITS: Final = 18
 """Of a length that is read as a number: Python refuses thousands."""
@@ -107,6 +115,19 @@ def _name_of(user: Any) -> str | None:
         if isinstance(name, str) and name:
             return name
     return str(user)
+
+
+def said_goodbye(disconnect: Message) -> bool:
+    """Whether this end of a WebSocket is the client's own, by a close frame; else it was cut, and may come back.
+
+    For a cut, uvicorn with websockets-sansio or wsproto gives the code of a close frame without one, but no reason. So
+    does granian for both, and hypercorn calls each end a cut: who is waited for in vain costs less than who is lost.
+
+    >>> said_goodbye({"code": 1005, "reason": ""}), said_goodbye({"code": 1005}), said_goodbye({"code": 1006})
+    (True, False, False)
+    """
+    code = disconnect.get("code", _NO_CODE)
+    return code not in _CUT_SHORT and (code != _NO_CODE or "reason" in disconnect)
 
 
 async def read_body(scope: Scope, receive: Receive, settings: Settings) -> bytes:

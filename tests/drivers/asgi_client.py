@@ -30,6 +30,8 @@ class Call:
         self.failing: Exception | None = None
         """What the next `send` raises."""
         self.blocked = False
+        self.answers = True
+        """The client answers a close frame."""
         self._news = anyio.Event()
         self._seen = 0
 
@@ -54,8 +56,11 @@ class Call:
         while self.blocked:
             await self._news.wait()
         if self.failing is not None:
+            self.say(f"{self.scope['type']}.disconnect")
             raise self.failing
         self.sent.append(message)
+        if message["type"] == "websocket.close" and self.answers:
+            self.say("websocket.disconnect", code=message["code"], reason="")
         self._tell()
 
     def block(self, blocked: bool = True) -> None:

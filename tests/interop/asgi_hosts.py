@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from typing import Any
@@ -18,24 +17,12 @@ from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, CloseConnection, Message, RejectConnection, Request, TextMessage
 
 from .harness import ROOT
+from .hosts import free_port, host_command
 
-__all__ = ["HOSTS", "HostProcess", "Socket", "Stream"]
+__all__ = ["HostProcess", "Socket", "Stream"]
 
 PATIENCE = 9.0
 _APPLICATION = "tests.interop.servers.asgi_application:app"
-_UVICORN = ("uvicorn", "--port", "PORT", "--log-level", "warning")
-_HYPERCORN = ("hypercorn", "--bind", "127.0.0.1:PORT")
-
-HOSTS: dict[str, tuple[str, ...]] = {
-    "uvicorn": (*_UVICORN, "--http", "httptools", "--ws", "websockets-sansio", "--ws-ping-interval", "0"),
-    "uvicorn-websockets": (*_UVICORN, "--http", "httptools", "--ws", "websockets", "--ws-ping-interval", "86400"),
-    "uvicorn-h11-wsproto": (*_UVICORN, "--http", "h11", "--ws", "wsproto", "--ws-ping-interval", "0"),
-    "hypercorn-asyncio": (*_HYPERCORN, "-k", "asyncio"),
-    "hypercorn-trio": (*_HYPERCORN, "-k", "trio"),
-    "granian": ("granian", "--interface", "asgi", "--host", "127.0.0.1", "--port", "PORT", "--log-level", "warning"),
-    "daphne": ("daphne", "-b", "127.0.0.1", "-p", "PORT"),
-}
-"""Each with the settings that docs/howto/asgi.md recommends."""
 
 
 class HostProcess:
@@ -43,14 +30,11 @@ class HostProcess:
 
     def __init__(self, name: str, application: str = _APPLICATION, *more: str) -> None:
         self.name = name
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
-        module, *options = [part.replace("PORT", str(self.port)) for part in HOSTS[name]]
+        self.port = free_port()
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed with the process
         path = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), str(ROOT))))
         self._process = subprocess.Popen(
-            [sys.executable, "-m", module, *options, *more, application],
+            host_command(name, self.port, application, *more),
             cwd=ROOT, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log,
             env={**os.environ, "PYTHONPATH": path},
         )  # fmt: skip

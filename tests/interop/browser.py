@@ -74,10 +74,10 @@ class BrowserPage:
 class ChatPage(BrowserPage):
     """A page with a connection, `connection`, to the chat."""
 
-    def __init__(self, browser: Browser, origin: str, **options: str):
-        super().__init__(browser, f"{origin}/", **options)
+    def __init__(self, browser: Browser, mount: str, **options: str):
+        super().__init__(browser, f"{mount}/", **options)
 
-    def start(self, url: str = "/chat", *, query: str | None = None, **options: Any) -> ChatPage:
+    def start(self, url: str = "chat", *, query: str | None = None, **options: Any) -> ChatPage:
         """Start a connection on this page's transport (or what `options` say), until the client calls it connected."""
         options = {"transport": self.transport, **options}
         answer = self.page.evaluate("([url, options, query]) => start(url, options, query)", [url, options, query])

@@ -6,13 +6,15 @@ import importlib.util
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 
 from .aspnetcore_clients import ClientPage, Clients, NodeProcess
 from .browser import TRANSPORTS, BrowserPage, ChatPage, HubPage
 from .harness import ASPNETCORE, HUBS, ServerProcess
+from .host_run import HostRun
+from .hosts import HOSTS, MOUNTS
 from .proxy import Proxy
 
 if TYPE_CHECKING:
@@ -30,8 +32,30 @@ FLAGS = [
     "--disable-sync",
 ]
 HERE = Path(__file__).parent
+StartServer: TypeAlias = Callable[..., ServerProcess]
 NEWER = ("test_aspnetcore", "test_both", "test_signalr")
 """Tests with clients of ASP.NET Core: they run beside those with classic ones, for most of the time clients wait."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("persistconn: the suites on other servers")
+    group.addoption("--host", choices=HOSTS, help="run on this ASGI server instead of our own")
+    group.addoption("--mount", choices=MOUNTS, default="", help="where the app is on it: at the root, or in Starlette")
+    group.addoption("--tally", type=Path, help="append what came of the run to this file, as one line of JSON")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("host"):
+        config.pluginmanager.register(HostRun(config), "persistconn hosts")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "backend" in metafunc.fixturenames:
+        host = metafunc.config.getoption("host")
+        backends = [host + metafunc.config.getoption("mount")] if host else ["asyncio", "trio"]
+        if not host and metafunc.definition.get_closest_marker("hosted_too"):
+            backends.append("uvicorn-httptools/prefix")
+        metafunc.parametrize("backend", backends, indirect=True, scope="package")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -43,11 +67,30 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.xdist_group(f"{item.callspec.params.get('backend')} {family}"))
 
 
-@pytest.fixture(scope="package", params=("asyncio", "trio"))
+@pytest.fixture(scope="package")
 def backend(request: pytest.FixtureRequest) -> str:
-    if importlib.util.find_spec(request.param) is None:
+    """An event loop of our own server; or an ASGI host and where the app is on it."""
+    host = request.param.partition("/")[0]
+    if host in HOSTS:
+        for package in (host.partition("-")[0], "starlette"):
+            pytest.importorskip(package, reason=f"{package} is not installed")
+    elif importlib.util.find_spec(request.param) is None:
         pytest.skip(f"{request.param} is not installed")
     return str(request.param)
+
+
+@pytest.fixture(scope="package")
+def start_server(backend: str) -> Iterator[StartServer]:
+    """Starts one; it ends with the fixture."""
+    servers: list[ServerProcess] = []
+
+    def start_server(**options: Any) -> ServerProcess:
+        servers.append(ServerProcess(backend, **options))
+        return servers[-1]
+
+    yield start_server
+    for server in servers:
+        server.close()
 
 
 @pytest.fixture(params=TRANSPORTS)
@@ -75,54 +118,41 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="package")
-def server(backend: str, node_modules: Path) -> Iterator[ServerProcess]:
+def server(start_server: StartServer, node_modules: Path) -> ServerProcess:
     """With default settings."""
-    server = ServerProcess(backend)
-    yield server
-    server.close()
+    return start_server()
 
 
 @pytest.fixture(scope="package")
-def impatient_server(backend: str, server: ServerProcess) -> Iterator[ServerProcess]:
+def impatient_server(start_server: StartServer, server: ServerProcess) -> ServerProcess:
     """With the shortest time-outs there may be, JSONP, and open to pages of `server`."""
-    impatient = ServerProcess(
-        backend,
-        settings={
-            "disconnect_timeout": 6,
-            "disconnect_threshold": 0,
-            "keep_alive": 2,
-            "transport_connect_timeout": 1.5,
-            "jsonp": True,
-        },
-        allowed_origins=[server.origin],
-    )
-    yield impatient
-    impatient.close()
+    settings = {
+        "disconnect_timeout": 6,
+        "disconnect_threshold": 0,
+        "keep_alive": 2,
+        "transport_connect_timeout": 1.5,
+        "jsonp": True,
+    }
+    return start_server(settings=settings, allowed_origins=[server.origin])
 
 
 @pytest.fixture(scope="package")
-def hub_server(backend: str, node_modules: Path) -> Iterator[ServerProcess]:
+def hub_server(start_server: StartServer, node_modules: Path) -> ServerProcess:
     """`servers/hubs.py` with default settings."""
-    server = ServerProcess(backend, application=HUBS)
-    yield server
-    server.close()
+    return start_server(application=HUBS)
 
 
 @pytest.fixture(scope="package")
-def mortal_hub_server(backend: str, node_modules: Path) -> Iterator[ServerProcess]:
+def mortal_hub_server(start_server: StartServer, node_modules: Path) -> ServerProcess:
     """With detailed errors; a test may end it and start it again."""
-    server = ServerProcess(backend, application=HUBS, settings={"detailed_errors": True})
-    yield server
-    server.close()
+    return start_server(application=HUBS, settings={"detailed_errors": True})
 
 
 @pytest.fixture(scope="package")
-def aspnetcore_server(backend: str, node_modules: Path) -> Iterator[ServerProcess]:
+def aspnetcore_server(start_server: StartServer, node_modules: Path) -> ServerProcess:
     """`servers/aspnetcore.py`, with raised limits and stateful reconnect."""
     settings = {"allow_stateful_reconnect": True, "max_message_size": 2_000_000, "ring_messages": 20_000}
-    server = ServerProcess(backend, application=ASPNETCORE, settings=settings)
-    yield server
-    server.close()
+    return start_server(application=ASPNETCORE, settings=settings)
 
 
 @pytest.fixture
@@ -135,11 +165,9 @@ def prefixed_server(backend: str, node_modules: Path) -> Iterator[ServerProcess]
 
 
 @pytest.fixture(scope="package")
-def mortal_aspnetcore_server(backend: str, node_modules: Path) -> Iterator[ServerProcess]:
+def mortal_aspnetcore_server(start_server: StartServer, node_modules: Path) -> ServerProcess:
     """With detailed errors and no stateful reconnect; a test may end it and start it again."""
-    server = ServerProcess(backend, application=ASPNETCORE, settings={"detailed_errors": True})
-    yield server
-    server.close()
+    return start_server(application=ASPNETCORE, settings={"detailed_errors": True})
 
 
 @pytest.fixture(scope="package")
@@ -154,15 +182,15 @@ def node(node_modules: Path) -> Iterator[NodeProcess]:
 
 @pytest.fixture(params=("node", "chromium"))
 def clients_at(request: pytest.FixtureRequest) -> Iterator[Callable[[str], Clients]]:
-    """Gives a home to clients of the server at an origin: Node.js, or a page of that origin."""
+    """Gives a home to clients of the app at an address: Node.js, or a page of that app."""
     if request.param == "node":
         node = request.getfixturevalue("node")
-        yield lambda origin: node
+        yield lambda url: node
         node.obey("stopAll", {})
         assert node.errors == []
     else:
         visit = request.getfixturevalue("visit")
-        yield lambda origin: visit(f"{origin}/aspnetcore.html", kind=ClientPage)
+        yield lambda url: visit(f"{url}/aspnetcore.html", kind=ClientPage)
 
 
 @pytest.fixture(autouse=True)
@@ -171,27 +199,29 @@ def no_server_errors(request: pytest.FixtureRequest) -> Iterator[None]:
     names = ("server", "impatient_server", "mortal_server", "hub_server", "mortal_hub_server")
     names += ("aspnetcore_server", "mortal_aspnetcore_server", "prefixed_server")
     servers = [request.getfixturevalue(name) for name in names if name in request.fixturenames]
+    for each in servers:
+        each.revive()
     marks = [each.mark() for each in servers]
     yield
     for each, mark in zip(servers, marks, strict=True):
-        assert each.events("error", since=mark) == []
+        assert each.complaints(mark) == []
 
 
 @pytest.fixture
-def mortal_server(backend: str, node_modules: Path) -> Iterator[ServerProcess]:
+def mortal_server(start_server: StartServer, node_modules: Path) -> Iterator[ServerProcess]:
     """For a test that ends it and starts it again. A page with a forever frame sees nothing of that but silence."""
-    server = ServerProcess(backend, settings={"keep_alive": 2})
+    server = start_server(settings={"keep_alive": 2})
     yield server
     server.close()
 
 
 @pytest.fixture
 def open_page(browser: Browser) -> Iterator[Callable[..., ChatPage]]:
-    """Opens a page of an origin; all are closed when the test is over."""
+    """Opens the page of an app, by where that is; all are closed when the test is over."""
     pages: list[ChatPage] = []
 
-    def open_page(origin: str, **options: str) -> ChatPage:
-        pages.append(ChatPage(browser, origin, **options))
+    def open_page(url: str, **options: str) -> ChatPage:
+        pages.append(ChatPage(browser, url, **options))
         return pages[-1]
 
     yield open_page
@@ -217,11 +247,11 @@ def visit(browser: Browser) -> Iterator[Callable[..., BrowserPage]]:
 
 @pytest.fixture
 def proxy_to() -> Iterator[Callable[..., Proxy]]:
-    """Puts a misbehaving proxy before a port."""
+    """Puts a misbehaving proxy before a server."""
     proxies: list[Proxy] = []
 
-    def proxy_to(port: int, **options: bool) -> Proxy:
-        proxies.append(Proxy(port, **options))
+    def proxy_to(server: ServerProcess, **options: bool) -> Proxy:
+        proxies.append(Proxy(server, **options))
         return proxies[-1]
 
     yield proxy_to

@@ -18,6 +18,7 @@ import pytest
 from .aspnetcore_clients import Client, NodeProcess
 from .browser import TRANSPORTS, HubPage
 from .harness import ROOT, ServerProcess
+from .hosts import free_port
 
 __all__ = ["RELOADS", "ProxyProcess", "documented", "free_port", "program", "survives_reloads"]
 
@@ -38,12 +39,6 @@ def program(name: str) -> str:
     if found is None:
         pytest.skip(f"platform: {name} is not installed")
     return found
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def documented(name: str, **instead: str) -> str:

@@ -8,6 +8,8 @@ import socket
 import threading
 from dataclasses import dataclass, field
 
+from .harness import ServerProcess
+
 __all__ = ["Proxy"]
 
 FORBIDDEN = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -33,11 +35,14 @@ class _Line:
 
 
 class Proxy:
-    """Forwards TCP to `port`. `refuse_upgrades`: answers 403 to whoever asks for a WebSocket;
+    """Forwards TCP to a server. `refuse_upgrades`: answers 403 to whoever asks for a WebSocket;
     `hold_event_streams`: keeps back the body of an event stream, as a buffering proxy does."""
 
-    def __init__(self, port: int, *, refuse_upgrades: bool = False, hold_event_streams: bool = False) -> None:
-        self._target = port
+    def __init__(
+        self, server: ServerProcess, *, refuse_upgrades: bool = False, hold_event_streams: bool = False
+    ) -> None:
+        self._target = server.port
+        self._mount = server.mount
         self._refuse_upgrades = refuse_upgrades
         self._hold_event_streams = hold_event_streams
         self._lines: list[_Line] = []
@@ -50,8 +55,9 @@ class Proxy:
         self._start(self._accept)
 
     @property
-    def origin(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+    def url(self) -> str:
+        """Where the app is, through here."""
+        return f"http://127.0.0.1:{self.port}{self._mount}"
 
     def go_dead(self) -> None:
         """From now on nothing passes on the connections that carry a transport, and nobody is told.

@@ -13,10 +13,12 @@ from tests.crowd import KINDS, crowd, names_of, read_all, untold
 
 from .asgi_hosts import HostProcess
 
+pytestmark = pytest.mark.own_server("starts hosts itself")
+
 APPLICATION = "tests.interop.servers.asgi_crowd:app"
 
 
-@pytest.mark.parametrize("name", ["uvicorn", "hypercorn-asyncio", "hypercorn-trio"])
+@pytest.mark.parametrize("name", ["uvicorn-httptools", "hypercorn-asyncio", "hypercorn-trio"])
 def test_a_thousand_clients_are_told_and_the_process_ends(name: str) -> None:
     pytest.importorskip(name.partition("-")[0])
     more = ("--graceful-timeout", "30") if name.startswith("hypercorn") else ()  # or it would cut after three
@@ -41,7 +43,7 @@ def test_reload_does_not_wait_for_clients(tmp_path: Path) -> None:
     module = tmp_path / "reloaded.py"
     module.write_text("from tests.interop.servers.asgi_crowd import app, inner\n")
     options = ("--reload", "--reload-dir", str(tmp_path), "--app-dir", str(tmp_path))
-    with contextlib.closing(HostProcess("uvicorn", "reloaded:app", *options)) as host:
+    with contextlib.closing(HostProcess("uvicorn-httptools", "reloaded:app", *options)) as host:
         with crowd(host.port, len(KINDS)) as clients:
             module.write_text(f"{module.read_text()}inner.add_page('/new', b'new', 'text/plain')\n")
             host.says("Reloading...")

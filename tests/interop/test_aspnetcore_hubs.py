@@ -64,7 +64,7 @@ def no_connection_is_left(aspnetcore_server: ServerProcess) -> Iterator[None]:
 
 def test_calls_and_what_becomes_of_them(aspnetcore_server: ServerProcess, clients_at: ClientsAt, way: Way) -> None:
     server = aspnetcore_server
-    ann = Client(clients_at(server.origin), f"{server.origin}/signalr", way)
+    ann = Client(clients_at(server.url), f"{server.url}/signalr", way)
     ann.start(token="ann", listen=("welcome", "hear", "Hear-This"))
 
     # Both ends know each other, and by the same name where the client has heard of it.
@@ -137,7 +137,7 @@ def test_calls_and_what_becomes_of_them(aspnetcore_server: ServerProcess, client
 
 def test_calls_reach_those_they_are_for(aspnetcore_server: ServerProcess, clients_at: ClientsAt, way: Way) -> None:
     server = aspnetcore_server
-    clients, url = clients_at(server.origin), f"{server.origin}/signalr/hall"  # a hub has a name, too
+    clients, url = clients_at(server.url), f"{server.url}/signalr/hall"  # a hub has a name, too
     ann, again, bob = (Client(clients, url, way) for _ in range(3))
     listeners = {"ann": ann, "again": again, "bob": bob}
     for client, user in ((ann, "ann"), (again, "ann"), (bob, None)):
@@ -203,7 +203,7 @@ def test_calls_reach_those_they_are_for(aspnetcore_server: ServerProcess, client
 
 def test_streams(aspnetcore_server: ServerProcess, clients_at: ClientsAt, way: Way) -> None:
     server = aspnetcore_server
-    ann = Client(clients_at(server.origin), f"{server.origin}/signalr", way).start(listen=("welcome",))
+    ann = Client(clients_at(server.url), f"{server.url}/signalr", way).start(listen=("welcome",))
     me = ann.until("heard", "welcome")[2]
     ann.forget()
 
@@ -269,7 +269,7 @@ def test_streams(aspnetcore_server: ServerProcess, clients_at: ClientsAt, way: W
 
 def test_results_of_clients(aspnetcore_server: ServerProcess, clients_at: ClientsAt, way: Way) -> None:
     server = aspnetcore_server
-    clients, url = clients_at(server.origin), f"{server.origin}/signalr"
+    clients, url = clients_at(server.url), f"{server.url}/signalr"
     ann, bob = Client(clients, url, way).start(), Client(clients, url, way).start()
     ann.id, bob.id = (client.call("whoAmI")["value"][0] for client in (ann, bob))
 

@@ -14,11 +14,12 @@ from .harness import ServerProcess
 @pytest.fixture(params=WAYS, ids=", ".join)
 def client(request: pytest.FixtureRequest, aspnetcore_server: ServerProcess, node: NodeProcess) -> Iterator[Client]:
     way: Way = request.param
-    yield Client(node, f"{aspnetcore_server.origin}/signalr", way, package="@aspnet/signalr")
+    yield Client(node, f"{aspnetcore_server.url}/signalr", way, package="@aspnet/signalr")
     node.obey("stopAll", {})
     assert node.errors == []
 
 
+@pytest.mark.hosted_too
 def test_a_conversation(aspnetcore_server: ServerProcess, client: Client) -> None:
     server = aspnetcore_server
     client.start(token="ann", listen=("hear", "welcome"))

@@ -81,7 +81,7 @@ class Modern:
 
 
 async def _talk_with_pysignalr(server: ServerProcess, protocol: str) -> str:
-    modern = Modern(f"{server.origin}/signalr", protocol)
+    modern = Modern(f"{server.url}/signalr", protocol)
     client, call = modern.client, modern.call
     running = asyncio.create_task(client.run())
     async with asyncio.timeout(WITHIN):
@@ -117,6 +117,7 @@ async def _talk_with_pysignalr(server: ServerProcess, protocol: str) -> str:
         await asyncio.to_thread(server.order, "ask", id=me, text="fail", within=10)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
+    await client._transport._ws.close()  # who cancels it is left with an open socket
     return str(me)
 
 
@@ -141,7 +142,7 @@ class Plain:
         self.user = None if transport == "LongPolling" else "ann"  # its polls do not say whose they are
         headers = {"Authorization": f"Bearer {self.user}"} if self.user else {}
         options = {"transport": kinds(transport), "headers": headers}
-        builder = builder.with_url(f"{server.origin}/signalr", options=options)
+        builder = builder.with_url(f"{server.url}/signalr", options=options)
         self.connection = builder.with_hub_protocol(encodings(protocol)).build()
         self._server = server
         self._transport = transport

@@ -15,9 +15,10 @@ TEXTS = ["Hello World!", '{"JSON": [1, null]}', "Grüße 😀\u2028\n\nand anoth
 
 
 @pytest.mark.parametrize("transport", ["webSockets", "webSockets at once", "serverSentEvents", "longPolling"])
+@pytest.mark.hosted_too
 def test_texts_come_back(aspnetcore_server: ServerProcess, clients_at: ClientsAt, transport: str) -> None:
     server = aspnetcore_server
-    client = Client(clients_at(server.origin), f"{server.origin}/echo", (transport, "none"))
+    client = Client(clients_at(server.url), f"{server.url}/echo", (transport, "none"))
     since = server.mark()
     client.start_raw("Text")
     connected = server.wait("connected", since=since)
@@ -38,7 +39,7 @@ def test_texts_come_back(aspnetcore_server: ServerProcess, clients_at: ClientsAt
 @pytest.mark.parametrize("transport", ["webSockets", "longPolling"])
 def test_bytes_come_back(aspnetcore_server: ServerProcess, clients_at: ClientsAt, transport: str) -> None:
     server = aspnetcore_server
-    client = Client(clients_at(server.origin), f"{server.origin}/echo?format=binary", (transport, "none"))
+    client = Client(clients_at(server.url), f"{server.url}/echo?format=binary", (transport, "none"))
     client.start_raw("Binary")
     for data in (b"Hello World!", b"\x00\x80\xff", bytes(range(256)) * 100):
         client.send_raw(data)

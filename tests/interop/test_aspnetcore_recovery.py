@@ -24,8 +24,8 @@ def test_a_cut_loses_none_of_a_thousand_messages(
     aspnetcore_server: ServerProcess, clients_at: ClientsAt, proxy_to: ProxyTo, protocol: str
 ) -> None:
     server = aspnetcore_server
-    proxy = proxy_to(server.port)
-    client = Client(clients_at(proxy.origin), f"{proxy.origin}/signalr", ("webSockets", protocol))
+    proxy = proxy_to(server)
+    client = Client(clients_at(proxy.url), f"{proxy.url}/signalr", ("webSockets", protocol))
     client.start(stateful=True, reconnect=[0])
     room, gate = f"room of {client.id}", f"gate of {client.id}"
     assert client.call("join", room) == {"value": None}
@@ -63,8 +63,8 @@ def test_a_client_comes_back_as_a_new_connection(
     aspnetcore_server: ServerProcess, clients_at: ClientsAt, proxy_to: ProxyTo, transport: str
 ) -> None:
     server = aspnetcore_server
-    proxy = proxy_to(server.port)
-    client = Client(clients_at(proxy.origin), f"{proxy.origin}/signalr", (transport, "json"))
+    proxy = proxy_to(server)
+    client = Client(clients_at(proxy.url), f"{proxy.url}/signalr", (transport, "json"))
     client.start(reconnect=AT_ONCE_AND_THEN, token="ann")
     assert client.call("join", "a room") == {"value": None}
     if transport == "longPolling":  # a poll that is cut Chromium repeats by itself, and nothing has happened
@@ -86,17 +86,16 @@ def test_a_client_comes_back_as_a_new_connection(
 
 def test_clients_survive_restarts_of_the_server(mortal_aspnetcore_server: ServerProcess, clients_at: ClientsAt) -> None:
     server = mortal_aspnetcore_server
-    at = clients_at(server.origin)
-    clients = [Client(at, f"{server.origin}/signalr", (transport, "json")) for transport in TRANSPORTS]
+    at = clients_at(server.url)
+    clients = [Client(at, f"{server.url}/signalr", (transport, "json")) for transport in TRANSPORTS]
     for client in clients:
         client.start(reconnect=AT_ONCE_AND_THEN)
     for end in ("killed", "asked to end"):
         if end == "killed":
             server.kill()
         else:
-            assert server.terminate() < 10
-            assert server.returncode == 0
-            for client in clients:
+            server.terminate()
+            for client in clients if server.tells else ():
                 assert [event["reason"] for event in server.events("disconnected", id=client.id)] == ["shutdown"]
         server.start()
         for client in clients:
@@ -119,9 +118,9 @@ LARGE: tuple[Way, ...] = (
 
 def test_large_messages(aspnetcore_server: ServerProcess, clients_at: ClientsAt) -> None:
     server = aspnetcore_server
-    at = clients_at(server.origin)
+    at = clients_at(server.url)
     for way in LARGE[::2] if isinstance(at, NodeProcess) else LARGE[1::2]:  # it takes long: half of it in each
-        client = Client(at, f"{server.origin}/signalr", way).start()
+        client = Client(at, f"{server.url}/signalr", way).start()
         large = "größer 😀 " * (MEGABYTE // 15)
         assert len(large.encode()) > 0.9 * MEGABYTE
         assert client.call("echo", large) == {"value": large}
@@ -132,10 +131,10 @@ def test_large_messages(aspnetcore_server: ServerProcess, clients_at: ClientsAt)
 
 def test_messages_that_are_too_large(mortal_aspnetcore_server: ServerProcess, clients_at: ClientsAt) -> None:
     server = mortal_aspnetcore_server
-    at = clients_at(server.origin)
+    at = clients_at(server.url)
     refusal = "The maximum message size of 65536B was exceeded."
     for way in LARGE:
-        client = Client(at, f"{server.origin}/signalr", way).start()
+        client = Client(at, f"{server.url}/signalr", way).start()
         assert client.call("length", "x" * 60_000) == {"value": 60_000}
         client.begin("too large", "length", "x" * 70_000)
         (_, error) = client.until("closed")

@@ -31,8 +31,8 @@ def test_ten_thousand_messages(
     aspnetcore_server: ServerProcess, visit: Callable[..., HubPage], node: NodeProcess
 ) -> None:
     server = aspnetcore_server
-    page = visit(f"{server.origin}/hubs.html", transport="webSockets").start({"hall": ["hear", "welcome"]})
-    client = Client(node, f"{server.origin}/signalr", ("webSockets", "messagepack")).start()
+    page = visit(f"{server.url}/hubs.html", transport="webSockets").start({"hall": ["hear", "welcome"]})
+    client = Client(node, f"{server.url}/signalr", ("webSockets", "messagepack")).start()
     dialects = [server.wait("connected", id=id)["dialect"] for id in (page.id, client.id)]
     assert dialects == ["classic", "aspnetcore"]
     assert page.call("hall", "whoAmI")["value"] == [page.id, None, "webSockets", "classic"]

@@ -15,7 +15,7 @@ OpenPage = Callable[..., ChatPage]
 def test_starts_on_the_transport_it_is_told_and_is_welcomed(
     server: ServerProcess, open_page: OpenPage, transport: str
 ) -> None:
-    page = open_page(server.origin, transport=transport, cookie="who=ann").start(query="name=caf%C3%A9+noir")
+    page = open_page(server.url, transport=transport, cookie="who=ann").start(query="name=caf%C3%A9+noir")
     event = server.wait("connected", id=page.id)
     assert (event["transport"], event["cookie"], event["name"]) == (transport, "who=ann", "café noir")
     page.until_received({"welcome": page.id})
@@ -42,7 +42,7 @@ VALUES = {
 
 
 def test_each_value_comes_back_as_it_went(server: ServerProcess, open_page: OpenPage, transport: str) -> None:
-    page = open_page(server.origin, transport=transport).start()
+    page = open_page(server.url, transport=transport).start()
     page.until_received({"welcome": page.id})  # a frame's script may run after the answer to its start
     for name, value in VALUES.items():
         page.forget()
@@ -52,7 +52,7 @@ def test_each_value_comes_back_as_it_went(server: ServerProcess, open_page: Open
 
 
 def test_a_large_message_arrives_whole(server: ServerProcess, open_page: OpenPage, transport: str) -> None:
-    page = open_page(server.origin, transport=transport).start()
+    page = open_page(server.url, transport=transport).start()
     text = "a longer text 😀 " * 20_000
     server.order("send", id=page.id, texts=[text])
     page.until("size => seen.received.some(each => each.length === size)", len(text.encode("utf-16-le")) // 2)
@@ -60,8 +60,8 @@ def test_a_large_message_arrives_whole(server: ServerProcess, open_page: OpenPag
 
 
 def test_a_broadcast_reaches_all_but_the_excluded(server: ServerProcess, open_page: OpenPage, transport: str) -> None:
-    page = open_page(server.origin, transport=transport).start()
-    other = open_page(server.origin, transport="webSockets").start()
+    page = open_page(server.url, transport=transport).start()
+    other = open_page(server.url, transport="webSockets").start()
     server.order("broadcast", texts=["not for you"], exclude=[page.id])
     server.order("broadcast", texts=["for both"])
     for each in (page, other):
@@ -71,8 +71,8 @@ def test_a_broadcast_reaches_all_but_the_excluded(server: ServerProcess, open_pa
 
 
 def test_two_pages_chat(server: ServerProcess, open_page: OpenPage, transport: str) -> None:
-    ann = open_page(server.origin, transport=transport).start()
-    bob = open_page(server.origin, transport=transport).start()
+    ann = open_page(server.url, transport=transport).start()
+    bob = open_page(server.url, transport=transport).start()
     ann.send({"do": "say to others", "text": "I am Ann"})
     bob.until_received("I am Ann")
     bob.send({"do": "say to others", "text": "and I am Bob"})
@@ -88,7 +88,7 @@ def test_two_pages_chat(server: ServerProcess, open_page: OpenPage, transport: s
 def test_group_messages_come_between_join_and_leave_only(
     server: ServerProcess, open_page: OpenPage, transport: str, group: str
 ) -> None:
-    page = open_page(server.origin, transport=transport).start()
+    page = open_page(server.url, transport=transport).start()
     page.until_received({"welcome": page.id})
     server.order("send to group", group=group, texts=["too early"])
     page.send({"do": "join", "group": group})
@@ -116,7 +116,7 @@ def test_group_messages_come_between_join_and_leave_only(
 def test_messages_sent_every_way_arrive_in_the_order_of_sending(
     server: ServerProcess, open_page: OpenPage, transport: str
 ) -> None:
-    page = open_page(server.origin, transport=transport).start()
+    page = open_page(server.url, transport=transport).start()
     texts = [f"message {number}" for number in range(600)]
     server.order("send every way", id=page.id, group="lobby", texts=texts)
     page.until_received(texts[-1])
@@ -126,7 +126,7 @@ def test_messages_sent_every_way_arrive_in_the_order_of_sending(
 def test_what_a_page_sends_is_received_and_answered_once(
     server: ServerProcess, open_page: OpenPage, transport: str
 ) -> None:
-    page = open_page(server.origin, transport=transport).start()
+    page = open_page(server.url, transport=transport).start()
     page.until_received({"welcome": page.id})
     page.page.evaluate("() => { for (var i = 0; i < 60; i++) connection.send('text ' + i); }")
     page.until("() => seen.received.length > 60")
@@ -142,7 +142,7 @@ def test_what_a_page_sends_is_received_and_answered_once(
 
 
 def test_stop_is_told_as_closed(server: ServerProcess, open_page: OpenPage, transport: str) -> None:
-    page = open_page(server.origin, transport=transport).start()
+    page = open_page(server.url, transport=transport).start()
     page.until_received({"welcome": page.id})
     page.stop()
     server.wait("disconnected", id=page.id, reason="closed", within=5)
@@ -159,7 +159,7 @@ def test_stop_is_told_as_closed(server: ServerProcess, open_page: OpenPage, tran
 def test_a_connection_the_server_closes_for_good_stays_closed(
     server: ServerProcess, open_page: OpenPage, transport: str
 ) -> None:
-    page = open_page(server.origin, transport=transport).start()
+    page = open_page(server.url, transport=transport).start()
     page.until_received({"welcome": page.id})
     server.order("close", id=page.id)
     server.wait("disconnected", id=page.id, reason="aborted")

@@ -14,6 +14,8 @@ import pytest
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
+pytestmark = pytest.mark.own_server("the page of `persistconn demo`")
+
 ROOT = Path(__file__).parents[2]
 NUMBERS = list(range(1, 41))
 BACK = r"Recovered\. Away for [\d.]+ s: (\d+) messages? replayed, 0 lost\."

@@ -23,6 +23,8 @@ from .browser import TRANSPORTS, BrowserPage
 from .test_aspnetcore_python import Modern
 from .test_python_client import Talk
 
+pytestmark = pytest.mark.own_server("about the fake server")
+
 WITHIN = 10
 DELAY = 0.05
 DENIED = "An unexpected error occurred invoking 'deny' on the server. HubException: not you"

@@ -13,6 +13,8 @@ from .browser import HubPage
 from .harness import ServerProcess
 from .proxies import ProxyProcess, documented, free_port, program, survives_reloads
 
+pytestmark = pytest.mark.own_server("behind a real proxy that is reloaded")
+
 
 @pytest.fixture
 def haproxy(prefixed_server: ServerProcess, tmp_path: Path) -> Iterator[ProxyProcess]:

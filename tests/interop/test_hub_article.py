@@ -17,9 +17,10 @@ def transport(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.mark.hosted_too
 def test_in_its_order(hub_server: ServerProcess, visit: Visit, transport: str) -> None:
     # An empty hub: the two scripts of the client, the generated one, and a start.
-    empty = visit(f"{hub_server.origin}/empty.html", kind=BrowserPage)
+    empty = visit(f"{hub_server.url}/empty.html", kind=BrowserPage)
     connected = empty.run(
         "transport => $.connection.hub.start(transport).then(() => [$.connection.hub.state, $.connection.hub.id])",
         None if transport == "webSockets" else {"transport": transport},  # which nobody needs to ask for
@@ -34,7 +35,7 @@ def test_in_its_order(hub_server: ServerProcess, visit: Visit, transport: str) -
     since = hub_server.mark()
     pages = []
     for _ in range(2):
-        page = visit(f"{hub_server.origin}/article.html?{transport}", kind=BrowserPage)
+        page = visit(f"{hub_server.url}/article.html?{transport}", kind=BrowserPage)
         page.until("() => seen.finished || seen.failed")
         pages.append(page)
     ids = [page.run("() => $.connection.hub.id") for page in pages]

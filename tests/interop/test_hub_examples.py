@@ -5,11 +5,15 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+import pytest
+
 from . import examples
 from .examples import Visit, all_texts, lists, picture, run, served, shows
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
+
+pytestmark = pytest.mark.own_server("an example of the documentation, on `persistconn serve`")
 
 visit = examples.visit
 

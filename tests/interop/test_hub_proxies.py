@@ -15,6 +15,8 @@ from .played_hubs import HubPage, Server
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext
 
+pytestmark = pytest.mark.own_server("about the generated script: its hubs are played in a thread of the test")
+
 OpenPage = Callable[..., HubPage]
 
 

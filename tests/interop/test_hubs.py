@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -47,7 +48,7 @@ def result(value: Any, *progress: Any) -> dict[str, Any]:
 
 
 def test_calls_and_what_becomes_of_them(hub_server: ServerProcess, visit: Visit, transport: str) -> None:
-    page = visit(f"{hub_server.origin}/hubs.html", transport=transport)
+    page = visit(f"{hub_server.url}/hubs.html", transport=transport)
     page.run("() => { $.connection.hub.qs = { colour: 'blue' }; }")
     page.start(BOTH)
 
@@ -133,15 +134,15 @@ def test_calls_and_what_becomes_of_them(hub_server: ServerProcess, visit: Visit,
 
 
 def test_calls_reach_those_they_are_for(hub_server: ServerProcess, visit: Visit, transport: str) -> None:
-    url = f"{hub_server.origin}/hubs.html"
+    url = f"{hub_server.url}/hubs.html"
     ann = visit(url, transport=transport, cookie="who=ann").start(LOUNGE)
     again = visit(url, transport=transport, cookie="who=ann").start(BOTH, style="proxy")
     bob = visit(url, transport=transport, cookie="who=bob").start({**LOUNGE, "vault": ["opened"]})
     board = visit(url, transport=transport).start(BOARD)
-    bare = visit(f"{hub_server.origin}/bare.html", transport=transport)  # without the generated script
+    bare = visit(f"{hub_server.url}/bare.html", transport=transport)  # without the generated script
     bare.id = bare.run(
         """transport => {
-            window.connection = $.hubConnection();
+            window.connection = $.hubConnection(".");
             window.lounge = connection.createHubProxy("Lounge");
             $.each(["hear", "welcome"], function (_, name) { lounge.on(name, record("lounge", name)); });
             return begin(connection, transport).then(answer => answer.id);
@@ -167,10 +168,11 @@ def test_calls_reach_those_they_are_for(hub_server: ServerProcess, visit: Visit,
     for page in (*listeners.values(), board):
         page.forget()
     heard: dict[str, list[str]] = {name: [] for name in listeners}
+    numbers = itertools.count()
 
     def says(to: str, who: Any, names: str, *, outside: bool = True) -> None:
         """Ann says it, then the program from outside any hub; `names` are those who hear that."""
-        text = f"to {to} {who}, that is {names or 'nobody'}"
+        text = f"{next(numbers)}: to {to} {who}, that is {names or 'nobody'}"
         assert ann.call("lounge", "say", to, who, f"{text}, says Ann") == result("nothing")
         for name in names.split():
             heard[name].append(f"{text}, says Ann")
@@ -231,8 +233,8 @@ def test_calls_reach_those_they_are_for(hub_server: ServerProcess, visit: Visit,
 def test_a_cut_costs_nothing_but_the_calls_on_a_websocket(
     hub_server: ServerProcess, visit: Visit, proxy_to: ProxyTo, transport: str
 ) -> None:
-    proxy = proxy_to(hub_server.port)
-    page = visit(f"{proxy.origin}/hubs.html", transport=transport, cookie="who=cut").start(BOTH)
+    proxy = proxy_to(hub_server)
+    page = visit(f"{proxy.url}/hubs.html", transport=transport, cookie="who=cut").start(BOTH)
     page.until_called("lounge", "welcome", "cut")
     room, gate = f"room of {page.id}", f"gate of {page.id}"
     assert page.call("lounge", "join", room) == result("nothing")
@@ -277,7 +279,7 @@ def test_a_cut_costs_nothing_but_the_calls_on_a_websocket(
 
 
 def test_the_developer_is_told_what_went_wrong(mortal_hub_server: ServerProcess, visit: Visit) -> None:
-    page = visit(f"{mortal_hub_server.origin}/hubs.html").start(BOARD)  # any hub of the mount may be called
+    page = visit(f"{mortal_hub_server.url}/hubs.html").start(BOARD)  # any hub of the mount may be called
 
     def told(method: str, *arguments: Any) -> str:
         outcome = page.run("call => outcome($.connection.lounge.invoke(...call))", [method, *arguments])
@@ -294,9 +296,9 @@ def test_the_developer_is_told_what_went_wrong(mortal_hub_server: ServerProcess,
 
 
 def test_who_may_not_connect_to_a_hub(hub_server: ServerProcess, visit: Visit) -> None:
-    unknown = visit(f"{hub_server.origin}/bare.html")
+    unknown = visit(f"{hub_server.url}/bare.html")
     refused = """hub => {
-        var connection = $.hubConnection();
+        var connection = $.hubConnection(".");
         connection.createHubProxy(hub).on("hear", function () { });
         return connection.start().then(
             function () { return "started"; },
@@ -305,7 +307,7 @@ def test_who_may_not_connect_to_a_hub(hub_server: ServerProcess, visit: Visit) -
     }"""
     assert unknown.run(refused, "nosuch") == [4, 500, "'nosuch' Hub could not be resolved."]
     assert unknown.run(refused, "vault") == [4, 401, "You may not connect to these hubs."]
-    some = visit(f"{hub_server.origin}/hubs.html").start({**LOUNGE, "vault": ["opened"]})
+    some = visit(f"{hub_server.url}/hubs.html").start({**LOUNGE, "vault": ["opened"]})
     some.until_called("lounge", "welcome", None)
     hub_server.catch_up()
     assert [event["hub"] for event in hub_server.events("connected", id=some.id)] == ["Lounge"]
@@ -314,7 +316,7 @@ def test_who_may_not_connect_to_a_hub(hub_server: ServerProcess, visit: Visit) -
 
 def test_groups_users_and_state_survive_a_killed_server(mortal_hub_server: ServerProcess, visit: Visit) -> None:
     server = mortal_hub_server
-    pages = [visit(f"{server.origin}/hubs.html", transport=each, cookie="who=ann") for each in HUB_TRANSPORTS]
+    pages = [visit(f"{server.url}/hubs.html", transport=each, cookie="who=ann") for each in HUB_TRANSPORTS]
     gate = "of a server that is killed"
     for page in pages:
         page.start(BOTH)

@@ -18,6 +18,8 @@ from .browser import ChatPage, HubPage
 from .harness import ServerProcess
 from .proxies import ProxyProcess, documented, free_port, program, survives_reloads
 
+pytestmark = pytest.mark.own_server("behind a real nginx")
+
 OpenPage = Callable[..., ChatPage]
 
 CONFIGURATION = """

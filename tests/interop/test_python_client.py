@@ -93,7 +93,7 @@ def talk_to() -> Iterator[TalkTo]:
             else:
                 server.order("say", to="client", who=[talk.connection.id], texts=["that is all"])
 
-        talks.append(Talk(server.origin + path, nudge))
+        talks.append(Talk(server.url + path, nudge))
         return talks[-1]
 
     yield talk_to

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from .browser import TRANSPORTS, ChatPage
 from .harness import ServerProcess
 from .proxy import Proxy
@@ -12,8 +14,9 @@ OpenPage = Callable[..., ChatPage]
 ProxyTo = Callable[..., Proxy]
 
 
+@pytest.mark.hosted_too
 def test_a_cut_loses_none_of_a_thousand_messages(server: ServerProcess, open_page: OpenPage, transport: str) -> None:
-    page = open_page(server.origin, transport=transport).start()
+    page = open_page(server.url, transport=transport).start()
     page.send({"do": "join", "group": f"of {page.id}"})
     page.until_received({"joined": f"of {page.id}"})
     page.forget()
@@ -34,7 +37,7 @@ def test_a_cut_loses_none_of_a_thousand_messages(server: ServerProcess, open_pag
 
 
 def test_messages_to_one_connection_wait_for_it(server: ServerProcess, open_page: OpenPage, transport: str) -> None:
-    page = open_page(server.origin, transport=transport).start()
+    page = open_page(server.url, transport=transport).start()
     page.until_received({"welcome": page.id})
     page.forget()
     server.order("cut", id=page.id)
@@ -47,9 +50,9 @@ def test_messages_to_one_connection_wait_for_it(server: ServerProcess, open_page
 def test_a_line_that_dies_in_silence_is_replaced_without_loss(
     impatient_server: ServerProcess, open_page: OpenPage, proxy_to: ProxyTo
 ) -> None:
-    proxy = proxy_to(impatient_server.port)
+    proxy = proxy_to(impatient_server)
     monitored = [each for each in TRANSPORTS if each != "longPolling"]  # a poll's client waits 120 s before it doubts
-    pages = [open_page(proxy.origin, transport=each).start() for each in monitored]
+    pages = [open_page(proxy.url, transport=each).start() for each in monitored]
     for page in pages:
         page.until_received({"welcome": page.id})
         page.forget()
@@ -65,26 +68,32 @@ def test_a_line_that_dies_in_silence_is_replaced_without_loss(
         page.until_state("connected")
 
 
-def test_pages_that_vanish_are_timed_out(
+@pytest.mark.own_server("ASGI has no WebSocket pings, and without them nothing tells of a dead line")
+def test_a_page_that_vanishes_in_silence_is_timed_out(
     impatient_server: ServerProcess, open_page: OpenPage, proxy_to: ProxyTo
 ) -> None:
-    proxy = proxy_to(impatient_server.port)
-    silent = open_page(proxy.origin, transport="webSockets").start()
+    proxy = proxy_to(impatient_server)
+    silent = open_page(proxy.url, transport="webSockets").start()
     silent.until_received({"welcome": silent.id})
     proxy.go_dead()  # here nothing tells the server but its pings, which nobody answers
     silent.crash()
-    pages = [open_page(impatient_server.origin, transport=each).start() for each in TRANSPORTS]
+    impatient_server.wait("disconnected", id=silent.id, reason="timed_out", within=30)
+    assert len(impatient_server.events("disconnected", id=silent.id)) == 1
+
+
+def test_pages_that_vanish_are_timed_out(impatient_server: ServerProcess, open_page: OpenPage) -> None:
+    pages = [open_page(impatient_server.url, transport=each).start() for each in TRANSPORTS]
     for page in pages:
         page.until_received({"welcome": page.id})
     for page in pages:
         page.crash()
-    for page in (*pages, silent):
+    for page in pages:
         impatient_server.wait("disconnected", id=page.id, reason="timed_out", within=30)
         assert len(impatient_server.events("disconnected", id=page.id)) == 1
 
 
 def _pages_in_a_group(server: ServerProcess, open_page: OpenPage) -> list[ChatPage]:
-    pages = [open_page(server.origin, transport=each).start() for each in TRANSPORTS]
+    pages = [open_page(server.url, transport=each).start() for each in TRANSPORTS]
     for page in pages:
         page.send({"do": "join", "group": "survivors"})
         page.until_received({"joined": "survivors"})
@@ -126,9 +135,8 @@ def test_pages_survive_a_killed_server(mortal_server: ServerProcess, open_page: 
 
 def test_pages_move_over_when_the_server_is_asked_to_end(mortal_server: ServerProcess, open_page: OpenPage) -> None:
     pages = _pages_in_a_group(mortal_server, open_page)
-    assert mortal_server.terminate() < 10
-    assert mortal_server.returncode == 0
-    for page in pages:
+    mortal_server.terminate()
+    for page in pages if mortal_server.tells else ():
         reasons = [event["reason"] for event in mortal_server.events("disconnected", id=page.id)]
         assert reasons == ["shutdown"], page.transport
     since = mortal_server.mark()

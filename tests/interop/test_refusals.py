@@ -24,8 +24,8 @@ CROSS_ORIGIN_TRANSPORTS = ("webSockets", "serverSentEvents", "longPolling")
 def test_falls_back_to_event_streams_where_websockets_are_refused(
     impatient_server: ServerProcess, open_page: OpenPage, proxy_to: ProxyTo
 ) -> None:
-    proxy = proxy_to(impatient_server.port, refuse_upgrades=True)
-    page = open_page(proxy.origin).start(transport="auto")
+    proxy = proxy_to(impatient_server, refuse_upgrades=True)
+    page = open_page(proxy.url).start(transport="auto")
     assert (page.transport, proxy.refused) == ("serverSentEvents", 1)
     page.send("through")
     page.until_received({"echo": "through"})
@@ -36,8 +36,8 @@ def test_falls_back_to_event_streams_where_websockets_are_refused(
 def test_falls_back_to_long_polling_where_streams_are_held_back_too(
     impatient_server: ServerProcess, open_page: OpenPage, proxy_to: ProxyTo
 ) -> None:
-    proxy = proxy_to(impatient_server.port, refuse_upgrades=True, hold_event_streams=True)
-    page = open_page(proxy.origin).start(transport="auto")
+    proxy = proxy_to(impatient_server, refuse_upgrades=True, hold_event_streams=True)
+    page = open_page(proxy.url).start(transport="auto")
     assert page.transport == "longPolling"
     page.send("through")
     page.until_received({"echo": "through"})
@@ -52,8 +52,8 @@ def test_falls_back_to_long_polling_where_streams_are_held_back_too(
 def test_a_page_of_an_allowed_origin_connects_with_its_cookies(
     server: ServerProcess, impatient_server: ServerProcess, open_page: OpenPage, transport: str
 ) -> None:
-    page = open_page(server.origin, transport=transport, cookie="who=ann")
-    page.start(f"{impatient_server.origin}/chat")
+    page = open_page(server.url, transport=transport, cookie="who=ann")
+    page.start(f"{impatient_server.url}/chat")
     assert impatient_server.wait("connected", id=page.id)["cookie"] == "who=ann"
     page.send("from afar")
     page.until_received({"echo": "from afar"})
@@ -70,34 +70,33 @@ def test_a_page_of_an_allowed_origin_connects_with_its_cookies(
 def test_a_page_of_a_foreign_origin_is_refused(
     impatient_server: ServerProcess, server: ServerProcess, open_page: OpenPage, transport: str
 ) -> None:
-    page = open_page(impatient_server.origin, transport=transport)
+    page = open_page(impatient_server.url, transport=transport)
     with pytest.raises(PlaywrightError, match="negotiation"):
-        page.start(f"{server.origin}/chat")
+        page.start(f"{server.url}/chat")
 
 
 def test_a_foreign_page_that_has_a_token_gets_no_websocket(server: ServerProcess, open_page: OpenPage) -> None:
-    with urlopen(f"{server.origin}/chat/negotiate?clientProtocol=2.1") as answer:
+    with urlopen(f"{server.url}/chat/negotiate?clientProtocol=2.1") as answer:
         token = quote(json.load(answer)["ConnectionToken"])
-    target = (
-        f"ws://127.0.0.1:{server.port}/chat/connect?transport=webSockets&clientProtocol=2.1&connectionToken={token}"
-    )
-    foreign = open_page(server.origin.replace("127.0.0.1", "localhost"))
+    query = f"transport=webSockets&clientProtocol=2.1&connectionToken={token}"
+    target = f"{server.url.replace('http', 'ws', 1)}/chat/connect?{query}"
+    foreign = open_page(server.url.replace("127.0.0.1", "localhost"))
     assert foreign.page.evaluate("tryWebSocket", target) == "refused"
-    own = open_page(server.origin)
+    own = open_page(server.url)
     assert own.page.evaluate("tryWebSocket", target) == "open"
 
 
 def test_jsonp_is_refused_unless_it_is_switched_on(server: ServerProcess, open_page: OpenPage) -> None:
     with pytest.raises(HTTPError, match="403") as refusal:
-        urlopen(Request(f"{server.origin}/chat/negotiate?clientProtocol=2.1&callback=take"))
+        urlopen(Request(f"{server.url}/chat/negotiate?clientProtocol=2.1&callback=take"))
     refusal.value.close()
-    page = open_page(server.origin)
+    page = open_page(server.url)
     with pytest.raises(PlaywrightError, match="negotiation"):
         page.start(transport="longPolling", jsonp=True)
 
 
 def test_jsonp_works_where_it_is_switched_on(impatient_server: ServerProcess, open_page: OpenPage) -> None:
-    page = open_page(impatient_server.origin).start(transport="longPolling", jsonp=True)
+    page = open_page(impatient_server.url).start(transport="longPolling", jsonp=True)
     page.send("as a script")
     page.until_received({"echo": "as a script"})
     assert page.received == [{"welcome": page.id}, {"echo": "as a script"}]

@@ -16,6 +16,8 @@ from .examples import EXAMPLES, Visit, lists, picture, running, served, shows
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
+pytestmark = pytest.mark.own_server("an example of the documentation, on `persistconn serve`")
+
 WITHIN = 30
 
 visit = examples.visit

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from persistconn import Connection, DisconnectReason, PersistentConnection
-from tests.interop.servers.puppet import add_files, make_app, run, serve_and_obey, tell
+from tests.interop.servers.puppet import Puppet, add_files, make_app, run, tell
 
-__all__: list[str] = []
+__all__ = ["make"]
 
 HERE = Path(__file__).parent
 
@@ -96,13 +96,13 @@ class Chat(PersistentConnection):
             await ways[number % len(ways)](text)
 
 
-async def main(options: dict[str, Any], port: int) -> None:
+def make(options: dict[str, Any]) -> Puppet:
     app = make_app(options)
     chat = Chat()
     app.add_connection("/chat", chat)
     add_files(app, {"/": HERE / "page.html", "/page.js": HERE / "page.js"})
-    await serve_and_obey(app, port, chat.obey)
+    return Puppet(app, chat.obey)
 
 
 if __name__ == "__main__":
-    run(main)
+    run(make)

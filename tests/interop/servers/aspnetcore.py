@@ -12,9 +12,9 @@ import anyio
 
 from persistconn import App, Connection, DisconnectReason, PersistentConnection, Request
 from persistconn.hubs import Hub, HubError, authorize, method_name
-from tests.interop.servers.puppet import MODULES, OnPurpose, add_files, make_app, run, serve_and_obey, tell
+from tests.interop.servers.puppet import MODULES, OnPurpose, Puppet, add_files, make_app, run, tell
 
-__all__: list[str] = []
+__all__ = ["make"]
 
 HERE = Path(__file__).parent
 
@@ -232,7 +232,7 @@ def user_of(request: Request) -> str | None:
     return request.token
 
 
-async def main(options: dict[str, Any], port: int) -> None:
+def make(options: dict[str, Any]) -> Puppet:
     app = make_app(options, authenticate=user_of)
     echo = Echo()
     app.add_hubs("/signalr", Hall)
@@ -243,8 +243,8 @@ async def main(options: dict[str, Any], port: int) -> None:
         files[f"/{name}.js"] = microsoft / name / "dist" / "browser" / f"{name}.js"
     add_files(app, files)
     app.add_health()
-    await serve_and_obey(app, port, Outside(app, echo).obey, root_path=options.get("root_path", ""))
+    return Puppet(app, Outside(app, echo).obey)
 
 
 if __name__ == "__main__":
-    run(main)
+    run(make)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,9 @@ import anyio
 
 from persistconn import App, DisconnectReason, Request
 from persistconn.hubs import Hub, HubError, Progress, authorize, hub_name, method_name
-from tests.interop.servers.puppet import OnPurpose, add_files, make_app, run, serve_and_obey, tell
+from tests.interop.servers.puppet import OnPurpose, Puppet, add_files, make_app, run, tell
 
-__all__: list[str] = []
+__all__ = ["make"]
 
 HERE = Path(__file__).parent
 
@@ -222,25 +221,16 @@ class Outside:
                 raise ValueError(f"unknown order: {order}")
 
 
-async def main(options: dict[str, Any], port: int) -> None:
+def make(options: dict[str, Any]) -> Puppet:
     app = make_app(options, authenticate=user_of)
     app.add_hubs("/empty/signalr", Empty)
     app.add_hubs("/signalr", MyHub, Lounge, Board, Vault, roles=roles_of)
     pages = ("article.html", "bare.html", "empty.html", "hubs.html", "hubs.js")
     add_files(app, {f"/{name}": HERE / name for name in pages})
     outside = Outside(app)
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(outside.alert_from_a_task)
-        tasks.start_soon(
-            partial(
-                serve_and_obey,
-                app,
-                port,
-                outside.obey,
-                from_thread={"alert from a thread": outside.alert_from_a_thread},
-            )
-        )
+    in_a_thread = {"alert from a thread": outside.alert_from_a_thread}
+    return Puppet(app, outside.obey, in_a_thread, [outside.alert_from_a_task])
 
 
 if __name__ == "__main__":
-    run(main)
+    run(make)
