@@ -31,6 +31,11 @@ class Application(Protocol):
 
     settings: Settings
 
+    @property
+    def authenticates(self) -> bool:
+        """It finds out by itself who makes a request."""
+        ...
+
     def running(self) -> AbstractAsyncContextManager[Host]:
         """Run the application's host until the block is left."""
         ...
