@@ -21,7 +21,6 @@ from django.conf import settings
 from persistconn import App, Connection, PersistentConnection, Request
 from tests.drivers.asgi_client import AsgiClient, Call, lifespan
 
-
 WAYS = (("classic", "aspnetcore"), ("webSockets", "serverSentEvents"))
 
 
