@@ -70,7 +70,7 @@ class Signals:
         self._ended = True
         ours = {number for number in self._before if signal.getsignal(number) == self._hear}
         for number in ours:
-            self._install(number, self._before[number], self._before[number])
+            self._install(number, _what_is_left_of(self._before[number]), self._before[number])
         held, self._held = self._held, []
         for number in held:
             if number not in ours:
@@ -139,6 +139,12 @@ def word_of_parent() -> Callable[[], bool] | None:
 
     event = getattr(multiprocessing.current_process(), "_kwargs", {}).get("shutdown_event")
     return event.is_set if isinstance(event, Event) else None  # what else has that name may block, and fail
+
+
+def _what_is_left_of(handler: Any) -> Any:
+    """`asyncio.run` puts its handler of SIGINT away at its end, if it is found there; tasks without an owner last longer."""
+    main = getattr(handler, "keywords", {}).get("main_task")
+    return signal.default_int_handler if main is not None and main.done() else handler
 
 
 def _is_of_loop(handler: object) -> bool:

@@ -253,6 +253,37 @@ def test_where_the_event_loop_rests_nothing_is_held_back(server: list[int]) -> N
     loop.close()
 
 
+def test_nothing_is_left_of_asyncio_run(server: list[int]) -> None:
+    """Or a second one would not take Ctrl-C for the end of its main task."""
+    signal.signal(SIGINT, signal.default_int_handler)
+    app = app_of(Echo())
+
+    async def ask() -> None:
+        async with AsgiClient.of(app) as client:
+            assert (await client.get("/health"))[0] == 200  # from now on the app lasts as long as the event loop
+
+    for _ in range(2):
+        asyncio.run(ask())
+        assert signal.getsignal(SIGINT) is signal.default_int_handler
+
+
+def test_ctrl_c_ends_asyncio_run(server: list[int]) -> None:
+    signal.signal(SIGINT, signal.default_int_handler)
+    echo = Echo()
+    app = app_of(echo)
+
+    async def stay() -> None:
+        async with app.lifespan(), AsgiClient.of(app) as client:
+            await client.classic("/echo", "webSockets")
+            signal.raise_signal(SIGINT)
+            await anyio.sleep_forever()
+
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(stay())
+    assert echo.ended == [DisconnectReason.shutdown]
+    assert signal.getsignal(SIGINT) is signal.default_int_handler
+
+
 async def test_handlers_that_are_not_ours_are_left_alone(server: list[int]) -> None:
     app = app_of(Echo())
     signal.signal(SIGINT, signal.SIG_IGN)
