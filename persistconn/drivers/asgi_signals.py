@@ -142,7 +142,7 @@ def word_of_parent() -> Callable[[], bool] | None:
 
 
 def _what_is_left_of(handler: Any) -> Any:
-    """`asyncio.run` puts its handler of SIGINT away at its end, if it is found there; tasks without an owner last longer."""
+    """`asyncio.run` puts its handler of SIGINT away if that is found there; tasks without an owner end only then."""
     main = getattr(handler, "keywords", {}).get("main_task")
     return signal.default_int_handler if main is not None and main.done() else handler
 
