@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import json
 import logging
+import runpy
 import sys
 from itertools import product
 from pathlib import Path
@@ -17,10 +18,13 @@ from typing import Any
 import anyio
 import django
 from django.conf import settings
+from django.http import HttpResponse
+from django.urls import path, re_path
 
 from persistconn import App, Connection, PersistentConnection, Request
 from tests.drivers.asgi_client import AsgiClient, Call, lifespan
 
+EXAMPLE = Path(__file__).parents[1] / "docs" / "examples" / "in_channels.py"
 WAYS = (("classic", "aspnetcore"), ("webSockets", "serverSentEvents"))
 
 
@@ -43,6 +47,13 @@ class Late:
         await self.inner({**scope, "user": found}, receive, send)
 
 
+def hello(request: Any) -> Any:
+    return HttpResponse("hello")
+
+
+urlpatterns = [path("hello", hello)]
+
+
 def configure(directory: Path, **more: Any) -> None:
     settings.configure(
         SECRET_KEY="a key for the tests",
@@ -50,6 +61,8 @@ def configure(directory: Path, **more: Any) -> None:
         DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": directory / "site.sqlite3"}},
         PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"],
         USE_TZ=True,
+        ROOT_URLCONF=__name__,
+        ALLOWED_HOSTS=["*"],
         **more,
     )
     django.setup()
@@ -93,7 +106,6 @@ def cookies_set(call: Call) -> bool:
 async def main(cookie: str) -> dict[str, Any]:
     auth = importlib.import_module("channels.auth")
     routing = importlib.import_module("channels.routing")
-    from django.urls import re_path
 
     def in_thread(request: Request) -> str | None:
         """A plain function runs in a thread, where Django asks its database."""
@@ -104,21 +116,23 @@ async def main(cookie: str) -> dict[str, Any]:
         return auth.CookieMiddleware(auth.SessionMiddleware(Late(inner)))
 
     found: dict[str, Any] = {}
-    for kind, wrap, authenticate in (
-        ("stack", auth.AuthMiddlewareStack, None),
-        ("late", late, None),
-        ("late in a thread", late, in_thread),
-    ):
-        realtime = App(secret_keys=["a key for the tests"], authenticate=authenticate)
+    for kind, authenticate in (("stack", None), ("late", None), ("late in a thread", in_thread)):
+        if kind == "stack":  # as the documentation shows it
+            example = runpy.run_path(str(EXAMPLE))
+            realtime, site = example["realtime"], example["application"]
+        else:
+            realtime = App(secret_keys=["a key for the tests"], authenticate=authenticate)
+            inner = late(routing.URLRouter([re_path("^rt/", realtime)]))
+            site = routing.ProtocolTypeRouter({"http": inner, "websocket": inner, "lifespan": realtime})
         realtime.add_connection("/named", Named())
-        inner = wrap(routing.URLRouter([re_path("^rt/", realtime)]))
-        site = routing.ProtocolTypeRouter({"http": inner, "websocket": inner, "lifespan": realtime})
         warned = len(WARNINGS)
         async with lifespan(site), AsgiClient.of(site) as client:
             for who, header in (("ann", cookie), ("nobody", "sessionid=unknown")):
                 client.scope["headers"] = [(b"host", b"example.org"), (b"cookie", header.encode())]
                 found[f"{kind}, {who}"] = [await say(client, *way) for way in product(*WAYS)]
             found[f"{kind}, cookies are set"] = cookies_set(client.calls[0])
+            if kind == "stack":
+                found["the site itself"] = await client.get("/hello")
             found[f"{kind}, warnings"] = len(WARNINGS) > warned
     return found
 

@@ -327,6 +327,7 @@ def test_users_of_channels_in_a_database(tmp_path: Path) -> None:
     assert json.loads(done.stdout) == {
         "stack, ann": ["ann"] * everywhere,
         "stack, nobody": [None] * everywhere,
+        "the site itself": [200, "hello"],
         "stack, cookies are set": True,
         "stack, warnings": False,
         "late, ann": [None] * everywhere,
