@@ -234,6 +234,11 @@ class App:
         for connection in self._connections.values():
             connection._outlet = cast(Outlet, Unserved())
 
+    @property
+    def authenticates(self) -> bool:
+        """It was given `authenticate`, which says who makes a request."""
+        return self._gate.authenticate is not None
+
     def here(self) -> Host | None:
         """The host, when this event loop runs the app; for servers. Raises PersistconnError when another one does."""
         if self._host is None or self._token is None:

@@ -327,6 +327,8 @@ class Callbacks:
         extra = {"connection_id": id} if lifetime is None else lifetime.connection.log_extra
         if isinstance(error, RemoteProtocolError):
             _logger.warning("a message of connection %s was refused: %.300r", id, str(error), extra=extra)
+        elif lifetime is not None and type(event) is not Disconnected and lifetime.is_cut_short_by(error):
+            _logger.debug("%s of connection %s was cut short: it has ended", type(event).__name__, id, extra=extra)
         else:
             _logger.error("%s of connection %s failed", type(event).__name__, id, exc_info=error, extra=extra)
 

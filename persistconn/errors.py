@@ -38,7 +38,11 @@ class ConfigurationError(PersistconnError, ValueError):
 
 
 class ConnectionClosed(PersistconnError):
-    """The connection has ended, so nothing can be sent to it any more."""
+    """The connection has ended, so nothing can be sent to it any more.
+
+    Clients go when they like, so this is no failure of a callback or a task of that connection: let it pass, unless you
+    have something to undo. It is not logged as an error then. `on_disconnected` comes in any case.
+    """
 
 
 class ProtocolError(PersistconnError):

@@ -11,6 +11,7 @@ from typing import Any
 import anyio.to_thread
 
 from .connection import Connection, PersistentConnection
+from .errors import ConnectionClosed
 from .tasks import Tasks
 
 __all__ = ["Lifetime", "awaitable", "call"]
@@ -42,15 +43,28 @@ class Lifetime:
     async def _run(self, function: Callable[..., Awaitable[object]], args: tuple[Any, ...]) -> None:
         try:
             await function(*args)
-        except Exception:
+        except Exception as error:
             what = getattr(function, "__qualname__", function)
             id, extra = self.connection.id, self.connection.log_extra
-            _logger.exception("a task of connection %s failed: %s", id, what, extra=extra)
+            if self.is_cut_short_by(error):
+                _logger.debug("a task of connection %s was cut short: %s", id, what, extra=extra)
+            else:
+                _logger.exception("a task of connection %s failed: %s", id, what, extra=extra)
+
+    def is_cut_short_by(self, error: BaseException) -> bool:
+        """The client went while it was being served, and what was to be sent to it said so: nothing has failed."""
+        return self.connection.ended and _is_closed(error)
 
     def end(self) -> None:
         """End the tasks of this connection."""
         for cancel in list((self.tasks or {}).values()):
             cancel()
+
+
+def _is_closed(error: BaseException) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return all(_is_closed(each) for each in error.exceptions)
+    return isinstance(error, ConnectionClosed)
 
 
 async def call(function: Callable[..., Any], *args: Any) -> Any:

@@ -65,10 +65,12 @@ class Sending(ABC):
             if not running:
                 self.pump()
         elif keeps_up is None:
+            callbacks.desert(connection_id)  # who asks `connection.ended` now is told the same
             raise ConnectionClosed(f"connection {connection_id} has ended")
         else:
             await self._caught_up(connection_id)
             if not self.endpoint.is_connected(connection_id):
+                callbacks.desert(connection_id)
                 raise ConnectionClosed(f"connection {connection_id} has ended before it took the message")
 
     def send(self, ids: Sequence[str], payload: Encoded) -> Coroutine[Any, Any, None]:

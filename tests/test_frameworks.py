@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -314,6 +315,30 @@ async def test_channels() -> None:
                 call.text('"hello"')
                 assert await call.message() == name
                 assert (await client.post(f"{root}/rt/chat/abort?{query}"))[0] == 200
+
+
+def test_users_of_channels_in_a_database(tmp_path: Path) -> None:
+    """With `AuthMiddlewareStack`, and with middleware that leaves the query to whoever asks for the user."""
+    pytest.importorskip("channels", reason="channels is not installed")
+    command = [sys.executable, "-m", "tests.channels_site", str(tmp_path)]
+    done = subprocess.run(command, cwd=EXAMPLES.parents[1], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    everywhere = 4  # both dialects, over WebSocket and HTTP
+    assert json.loads(done.stdout) == {
+        "stack, ann": ["ann"] * everywhere,
+        "stack, nobody": [None] * everywhere,
+        "the site itself": [200, "hello"],
+        "stack, cookies are set": True,
+        "stack, warnings": False,
+        "late, ann": [None] * everywhere,
+        "late, nobody": [None] * everywhere,
+        "late, cookies are set": True,
+        "late, warnings": True,
+        "late in a thread, ann": ["ann"] * everywhere,
+        "late in a thread, nobody": [None] * everywhere,
+        "late in a thread, cookies are set": True,
+        "late in a thread, warnings": False,
+    }
 
 
 @pytest.mark.parametrize("anyio_backend", ["trio"])

@@ -372,6 +372,69 @@ async def test_without_asking_for_it_a_callback_goes_on_to_its_end() -> None:
     assert talk.log[1:3] == [("done", "a", True), ("done", "b", True)]
 
 
+@pytest.mark.parametrize("grouped", [False, True])
+async def test_a_callback_whose_client_went_meanwhile_has_not_failed(
+    grouped: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is sent raises, so that the callback ends; clients that go are no news for the log, though."""
+
+    class Answers(Recorder):
+        async def on_received(self, connection: Connection, data: Any) -> None:
+            self.note("begun", data)
+            if data == "for another":
+                await talk.connections[client.id].send(data)
+            await go_on.wait()
+            if grouped:
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(connection.send, data)
+            await connection.send(data)
+
+    async def too_late(connection: Connection, reason: DisconnectReason) -> None:
+        await connection.send("as always here")
+
+    go_on = anyio.Event()
+    talk = Answers()
+    async with serving(talk) as (_, host):
+        client = await Client(host).start()
+        stays = await Client(host).start()
+        client.send("a", "b")
+        talk.connections[client.id].start_soon(talk.on_received, talk.connections[client.id], "task")
+        await rest()
+        with caplog.at_level(logging.DEBUG, "persistconn.app"):
+            await client.abort()
+            go_on.set()
+            await talk.until("disconnected", DisconnectReason.closed)
+        assert [record for record in caplog.records if record.levelno > logging.DEBUG] == []
+        assert f"Received of connection {client.id} was cut short: it has ended" in caplog.messages
+        stays.send("for another")
+        await rest()
+        talk.on_disconnected = too_late  # type: ignore[method-assign]
+        await stays.abort()
+        await rest()
+    assert [record.message.replace(stays.id, "one") for record in caplog.records if record.levelno > logging.DEBUG] == [
+        "Received of connection one failed", "Disconnected of connection one failed",
+    ]  # fmt: skip
+
+
+async def test_a_message_and_the_end_may_come_at_once(caplog: pytest.LogCaptureFixture) -> None:
+    class Answers(Recorder):
+        async def on_received(self, connection: Connection, data: Any) -> None:
+            try:
+                await connection.send(data)
+            except ConnectionClosed:
+                self.note("closed", connection.ended)
+                raise
+
+    talk = Answers()
+    async with serving(talk) as (_, host):
+        client = await Client(host).start()
+        client.send("a")
+        await client.abort()
+        await talk.until("disconnected", DisconnectReason.closed)
+    assert talk.log[1] == ("closed", True)
+    assert caplog.records == []
+
+
 async def test_a_connection_has_ended_when_its_app_has_stopped() -> None:
     talk = Sleeps()
     async with serving(talk) as (_, host):

@@ -63,7 +63,7 @@ class AsgiApplication:
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         line = HttpLine(receive, send, HttpMessages(head_only=scope["method"] == "HEAD").of)
         try:
-            request = read_request(scope, await read_body(scope, receive, self._app.settings))
+            request = self._read(scope, await read_body(scope, receive, self._app.settings))
         except PeerGone:
             return
         except Refused as refused:
@@ -82,7 +82,10 @@ class AsgiApplication:
         if message["type"] == "websocket.connect":
             translate = WebSocketMessages(scope.get("extensions")).of
             line = WebSocketLine(receive, send, translate, self._app.settings.max_message_size)
-            await self._serve(line, read_request(scope))
+            await self._serve(line, self._read(scope))
+
+    def _read(self, scope: Scope, body: bytes = b"") -> Request:
+        return read_request(scope, body, user_matters=not self._app.authenticates)
 
     async def _serve(self, line: Line, request: Request) -> None:
         if self.stay.over:

@@ -31,6 +31,11 @@ class Application(Protocol):
 
     settings: Settings
 
+    @property
+    def authenticates(self) -> bool:
+        """It finds out by itself who makes a request."""
+        ...
+
     def running(self) -> AbstractAsyncContextManager[Host]:
         """Run the application's host until the block is left."""
         ...
@@ -81,6 +86,21 @@ class Lines:
         return len(self._open)
 
 
+class _Word:
+    """That the process is to end: said once, and once more when there is no time."""
+
+    def __init__(self) -> None:
+        self.asked, self.hurried = anyio.Event(), anyio.Event()
+
+    def hear(self) -> None:
+        (self.hurried if self.asked.is_set() else self.asked).set()
+
+    async def look(self, is_told: Callable[[], bool]) -> None:
+        while not is_told():  # noqa: ASYNC110  # it is another process that says so
+            await anyio.sleep(_LOOKS)
+        self.asked.set()
+
+
 class Stay:
     """An app on a server, from its beginning to its end."""
 
@@ -89,7 +109,6 @@ class Stay:
         self.lines = Lines()
         self.over = False
         """The lifespan has ended, and no host is there to answer."""
-        self._asked = self._hurried = anyio.Event()
         self._end: tuple[Host, anyio.Event] | None = None
         """Whose has begun, and whether it is reached."""
 
@@ -122,35 +141,27 @@ class Stay:
         if not self._app.settings.drain_on_signal:
             yield
             return
-        self._asked, self._hurried = anyio.Event(), anyio.Event()
+        word = _Word()
         async with open_tasks() as tasks:
-            signals = Signals(self._hear)
-            tasks.spawn(self._obey, host, signals)
+            signals = Signals(word.hear)
+            tasks.spawn(self._obey, host, signals, word)
             is_told = word_of_parent()
             if is_told is not None:
-                tasks.spawn(self._look, is_told)
+                tasks.spawn(word.look, is_told)
             signals.listen()
             try:
                 yield
             finally:
                 signals.stop()
 
-    def _hear(self) -> None:
-        (self._hurried if self._asked.is_set() else self._asked).set()
-
-    async def _look(self, is_told: Callable[[], bool]) -> None:
-        while not is_told():  # noqa: ASYNC110  # it is another process that says so
-            await anyio.sleep(_LOOKS)
-        self._asked.set()
-
-    async def _obey(self, host: Host, signals: Signals) -> None:
-        await self._asked.wait()
+    async def _obey(self, host: Host, signals: Signals, word: _Word) -> None:
+        await word.asked.wait()
         notice = self._app.settings.drain_notice
         if notice and signals.holds:
             host.announce()
             _logger.info("shutting down in %g s", notice)
             with anyio.move_on_after(notice):
-                await self._hurried.wait()
+                await word.hurried.wait()
         await self.end(host)
         signals.hand_on()
 

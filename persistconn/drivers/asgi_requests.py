@@ -43,8 +43,8 @@ class BodyTooSlow(Exception):
     """The body was not complete within `body_timeout`."""
 
 
-def read_request(scope: Scope, body: bytes = b"") -> Request:
-    """The request of an `http` or `websocket` scope.
+def read_request(scope: Scope, body: bytes = b"", *, user_matters: bool = True) -> Request:
+    """The request of an `http` or `websocket` scope. That its user cannot be read is worth a warning if that matters.
 
     >>> scope = {"type": "http", "method": "GET", "path": "/rt/echo", "root_path": "/rt", "headers": [[b"Host", b"x"]]}
     >>> read_request(scope).path, read_request({**scope, "path": "/echo"}).path
@@ -64,7 +64,7 @@ def read_request(scope: Scope, body: bytes = b"") -> Request:
         scheme="https" if secure else "http",
         root_path=root,
         upgrade=websocket,
-        user=user_of(scope),
+        user=user_of(scope, matters=user_matters),
         scope=scope,
     )
 
@@ -92,7 +92,7 @@ def read_path(scope: Scope) -> tuple[str, str]:
     return root, path
 
 
-def user_of(scope: Mapping[str, Any]) -> str | None:
+def user_of(scope: Mapping[str, Any], *, matters: bool = True) -> str | None:
     """The name of the user that stands in the scope: a text, or what Starlette and Django put there.
 
     >>> user_of({"user": "ann"}), user_of({})
@@ -101,7 +101,8 @@ def user_of(scope: Mapping[str, Any]) -> str | None:
     try:
         return _name_of(scope.get("user"))
     except Exception as error:  # one that is looked up when it is asked for, and cannot be here: Django's in a database
-        _logger.warning("scope['user'] cannot be read, so there is no user: %r", error)
+        level = logging.WARNING if matters else logging.DEBUG
+        _logger.log(level, "scope['user'] cannot be read, so there is no user: %r", error)
         return None
 
 

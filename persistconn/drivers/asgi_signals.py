@@ -36,6 +36,8 @@ class Signals:
         self._before: dict[int, Any] = {}
         """The handlers that stood there."""
         self._held: list[int] = []
+        self._known: set[int] = set()
+        """Those that came, here or to an app that stands before this one."""
         self._is_warned = False
         self._ended = False
 
@@ -56,7 +58,7 @@ class Signals:
     @property
     def holds(self) -> bool:
         """The server does not know yet."""
-        return any(not _is_of_loop(self._before[number]) for number in self._held)
+        return any(not self._is_of_loop(number) for number in self._known)
 
     def hand_on(self) -> None:
         """Give what was held back to those for whom it was meant, and go."""
@@ -68,13 +70,24 @@ class Signals:
         self._ended = True
         ours = {number for number in self._before if signal.getsignal(number) == self._hear}
         for number in ours:
-            self._install(number, self._before[number], self._before[number])
+            self._install(number, _what_is_left_of(self._before[number]), self._before[number])
         held, self._held = self._held, []
         for number in held:
             if number not in ours:
                 self._pass(number, None)
-            elif not _is_of_loop(self._before[number]):
+            elif not self._is_of_loop(number):
                 signal.raise_signal(number)
+            elif self._below(number) is not None:
+                self._pass(number, None)  # without waking the loop, which would call its handler once more
+
+    def _below(self, number: int) -> Signals | None:
+        """Those of another app, which stood there."""
+        owner = getattr(self._before[number], "__self__", None)
+        return owner if isinstance(owner, Signals) else None
+
+    def _is_of_loop(self, number: int) -> bool:
+        below = self._below(number)
+        return _is_of_loop(self._before[number]) if below is None else below._is_of_loop(number)
 
     def _install(self, number: int, handler: Any, before: object) -> None:
         signal.signal(number, handler)
@@ -87,10 +100,11 @@ class Signals:
             return
         is_again = number in self._held
         self._held.append(number)
+        self._known.add(number)
         try:
             if is_again or not self._is_warned:
                 self._warn(number)
-        except RuntimeError:  # the loop has ended
+        except RuntimeError:  # the loop has ended, or rests
             is_again = True
         if is_again:
             self.stop()
@@ -98,10 +112,11 @@ class Signals:
     def _warn(self, number: int) -> None:
         """Several apps in one process end side by side, although the signal goes from one to the next."""
         self._is_warned = True
+        self._known.add(number)
         self._call(self._heard)
-        before = getattr(self._before[number], "__self__", None)
-        if isinstance(before, Signals) and not before._ended:
-            before._warn(number)
+        below = self._below(number)
+        if below is not None and not below._ended:
+            below._warn(number)
 
     def _pass(self, number: int, frame: FrameType | None) -> None:
         before = self._before[number]
@@ -120,9 +135,16 @@ def word_of_parent() -> Callable[[], bool] | None:
     """
     if multiprocessing.parent_process() is None:
         return None
-    given = getattr(multiprocessing.current_process(), "_kwargs", {})
-    is_set: Callable[[], bool] | None = getattr(given.get("shutdown_event"), "is_set", None)
-    return is_set
+    from multiprocessing.synchronize import Event  # not on every system
+
+    event = getattr(multiprocessing.current_process(), "_kwargs", {}).get("shutdown_event")
+    return event.is_set if isinstance(event, Event) else None  # what else has that name may block, and fail
+
+
+def _what_is_left_of(handler: Any) -> Any:
+    """`asyncio.run` puts its handler of SIGINT away if that is found there; tasks without an owner end only then."""
+    main = getattr(handler, "keywords", {}).get("main_task")
+    return signal.default_int_handler if main is not None and main.done() else handler
 
 
 def _is_of_loop(handler: object) -> bool:
@@ -133,9 +155,15 @@ def _is_of_loop(handler: object) -> bool:
 
 
 def _caller() -> Callable[[Callable[[], object]], object]:
-    """Calls something on this event loop, from anywhere. Raises RuntimeError when it has ended."""
+    """Calls something on this event loop, from anywhere. Raises RuntimeError when it does not run."""
     token: Any = anyio.lowlevel.current_token().native_token
-    call: Callable[[Callable[[], object]], object] = (
-        token.run_sync_soon if hasattr(token, "run_sync_soon") else token.call_soon_threadsafe
-    )
-    return call
+    if hasattr(token, "run_sync_soon"):
+        on_trio: Callable[[Callable[[], object]], object] = token.run_sync_soon
+        return on_trio
+
+    def on_asyncio(function: Callable[[], object]) -> object:
+        if not token.is_running():  # a console, or a plugin of pytest, goes on with it later, or never
+            raise RuntimeError("the event loop rests")
+        return token.call_soon_threadsafe(function)
+
+    return on_asyncio

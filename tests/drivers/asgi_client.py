@@ -142,8 +142,8 @@ class AsgiClient:
 
     @classmethod
     @asynccontextmanager
-    async def of(cls, application: Any, **scope: Any) -> AsyncIterator[AsgiClient]:
-        with anyio.fail_after(PATIENCE):
+    async def of(cls, application: Any, *, patience: float = PATIENCE, **scope: Any) -> AsyncIterator[AsgiClient]:
+        with anyio.fail_after(patience):
             async with anyio.create_task_group() as tasks:
                 yield cls(application, tasks, **scope)
                 tasks.cancel_scope.cancel()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import os
@@ -15,7 +14,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from persistconn import App, Connection, ConnectionClosed, PersistentConnection, Settings
+from persistconn import App, Connection, PersistentConnection, Settings
 from tests.drivers.asgi_client import AsgiClient
 from tests.line import settle
 
@@ -27,8 +26,7 @@ MOST = 10
 
 class Echo(PersistentConnection):
     async def on_received(self, connection: Connection, data: Any) -> None:
-        with contextlib.suppress(ConnectionClosed):
-            await connection.send(data)
+        await connection.send(data)
 
 
 class Planned(Exception):
@@ -214,7 +212,7 @@ async def test_nothing_a_server_does_is_too_much(caplog: pytest.LogCaptureFixtur
     app.add_page("/page", b"<p>hello", "text/html")
     kinds: set[str] = set()
     with caplog.at_level(logging.WARNING):
-        async with app.running() as host, AsgiClient.of(app) as client:
+        async with app.running() as host, AsgiClient.of(app, patience=30 + CALLS / 20) as client:
             _, call = await client.classic("/echo", "webSockets")
             call.say("websocket.disconnect")
             await call.ended()

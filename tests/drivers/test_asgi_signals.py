@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import multiprocessing
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from signal import SIGINT, SIGTERM
@@ -15,6 +17,7 @@ import anyio
 import pytest
 
 from persistconn import App, Connection, DisconnectReason, PersistconnError, PersistentConnection, Settings
+from persistconn.drivers.asgi_signals import Signals
 from tests.drivers.asgi_client import AsgiClient, Call, lifespan
 from tests.line import settle
 
@@ -136,6 +139,151 @@ async def test_without_a_lifespan_and_with_several_apps(server: list[int]) -> No
         assert [echo.ended for echo in echoes] == [[DisconnectReason.shutdown]] * 3
 
 
+async def test_each_of_several_apps_has_its_notice(server: list[int]) -> None:
+    """Who stands nearer to the server hears of the signal before it gets it."""
+    apps = [app_of(Echo(), drain_notice=600), app_of(Echo())]
+    async with AsgiClient.of(apps[0]) as client, lifespan(apps[0]), lifespan(apps[1]):
+        _, call = await client.classic("/echo", "webSockets")
+        signal.raise_signal(SIGTERM)
+        await settle(60)
+        assert [app.health()["status"] for app in apps] == ["draining", "draining"]
+        call.text('"hello"')
+        assert await call.message() == "hello"
+        assert server == []
+        signal.raise_signal(SIGTERM)
+        await told_to_end(call)
+        assert server == [SIGTERM, SIGTERM]
+
+
+async def test_a_lifespan_within_another_of_the_same_app(server: list[int]) -> None:
+    app = app_of(Echo(), drain_notice=600)
+    async with AsgiClient.of(app) as client, app.lifespan(), lifespan(app):
+        _, call = await client.classic("/echo", "webSockets")
+        signal.raise_signal(SIGTERM)
+        await settle()
+        call.text('"hello"')
+        assert await call.message() == "hello"
+        signal.raise_signal(SIGTERM)
+        await told_to_end(call)
+        await settle()
+        assert server == [SIGTERM, SIGTERM]
+
+
+async def test_a_lifespan_within_another_ends_the_server_once(server: list[int]) -> None:
+    app = app_of(Echo())
+    async with app.lifespan(), lifespan(app):
+        signal.raise_signal(SIGTERM)
+        await settle(60)
+        assert server == [SIGTERM]
+
+
+async def test_before_anything_has_begun(server: list[int]) -> None:
+    """A signal in the first steps of the lifespan reaches the server, sooner or later, and once."""
+    app = app_of(Echo())
+    for steps in range(12):
+        async with anyio.create_task_group() as tasks:
+            call = Call(app, {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}})
+            tasks.start_soon(call.run)
+            call.say("lifespan.startup")
+            await settle(steps)
+            signal.raise_signal(SIGTERM)
+            await settle()
+            assert server == [SIGTERM], steps
+            server.clear()
+            call.say("lifespan.shutdown")
+            await call.ended()
+            assert [message["type"] for message in call.sent] == [
+                "lifespan.startup.complete", "lifespan.shutdown.complete",
+            ]  # fmt: skip
+
+
+async def test_another_signal_in_the_notice_is_kept(server: list[int]) -> None:
+    app = app_of(Echo(), drain_notice=600)
+    async with AsgiClient.of(app) as client, lifespan(app):
+        _, call = await client.classic("/echo", "webSockets")
+        signal.raise_signal(SIGINT)
+        await settle()
+        signal.raise_signal(SIGTERM)
+        await settle()
+        assert server == [] and not call.over
+        signal.raise_signal(SIGINT)
+        await told_to_end(call)
+        assert server == [SIGINT, SIGTERM, SIGINT]
+
+
+async def test_a_lifespan_that_ends_first_hands_on_what_it_held(server: list[int]) -> None:
+    app = app_of(Echo(), drain_notice=600)
+    async with lifespan(app):
+        signal.raise_signal(SIGTERM)
+        await settle()
+        assert server == []
+    assert server == [SIGTERM]
+    signal.raise_signal(SIGTERM)
+    assert server == [SIGTERM, SIGTERM]
+
+
+async def test_what_a_handler_raises_ends_the_program(anyio_backend_name: str, server: list[int]) -> None:
+    """`signal.signal(SIGTERM, lambda *_: sys.exit())`; trio has no place for such an exception, ours or not."""
+    if anyio_backend_name != "trio":
+        signals = Signals(lambda: None)
+        signal.signal(SIGTERM, lambda *_: sys.exit(3))
+        signals.listen()
+        signal.raise_signal(SIGTERM)
+        with pytest.raises(SystemExit):
+            signals.stop()
+        assert signal.getsignal(SIGTERM) != signals._hear
+
+
+def test_where_the_event_loop_rests_nothing_is_held_back(server: list[int]) -> None:
+    """It is not closed: a console, or a plugin of pytest, that goes on with it later."""
+    loop = asyncio.new_event_loop()
+    app = app_of(Echo())
+
+    async def begin() -> None:
+        async with AsgiClient.of(app) as client:
+            assert (await client.get("/health"))[0] == 200
+
+    loop.run_until_complete(begin())
+    signal.raise_signal(SIGTERM)
+    assert server == [SIGTERM]
+    for task in asyncio.all_tasks(loop):
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            loop.run_until_complete(task)
+    loop.close()
+
+
+def test_nothing_is_left_of_asyncio_run(server: list[int]) -> None:
+    """Or a second one would not take Ctrl-C for the end of its main task."""
+    signal.signal(SIGINT, signal.default_int_handler)
+    app = app_of(Echo())
+
+    async def ask() -> None:
+        async with AsgiClient.of(app) as client:
+            assert (await client.get("/health"))[0] == 200  # from now on the app lasts as long as the event loop
+
+    for _ in range(2):
+        asyncio.run(ask())
+        assert signal.getsignal(SIGINT) is signal.default_int_handler
+
+
+def test_ctrl_c_ends_asyncio_run(server: list[int]) -> None:
+    signal.signal(SIGINT, signal.default_int_handler)
+    echo = Echo()
+    app = app_of(echo)
+
+    async def stay() -> None:
+        async with app.lifespan(), AsgiClient.of(app) as client:
+            await client.classic("/echo", "webSockets")
+            signal.raise_signal(SIGINT)
+            await anyio.sleep_forever()
+
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(stay())
+    assert echo.ended == [DisconnectReason.shutdown]
+    assert signal.getsignal(SIGINT) is signal.default_int_handler
+
+
 async def test_handlers_that_are_not_ours_are_left_alone(server: list[int]) -> None:
     app = app_of(Echo())
     signal.signal(SIGINT, signal.SIG_IGN)
@@ -186,7 +334,7 @@ async def test_a_handler_of_the_loop_is_called_once(anyio_backend_name: str, ser
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(SIGTERM, told.append, "once")
     app = app_of(Echo())
-    async with AsgiClient.of(app) as client, lifespan(app):
+    async with AsgiClient.of(app) as client, lifespan(app_of(Echo())), lifespan(app):
         _, call = await client.classic("/echo", "webSockets")
         signal.raise_signal(SIGTERM)
         await told_to_end(call)
@@ -222,7 +370,7 @@ def test_threads_hear_no_signals(server: list[int]) -> None:
 async def test_workers_of_hypercorn_hear_of_it_from_their_parent(
     server: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    event = threading.Event()
+    event = multiprocessing.get_context("spawn").Event()
     process = SimpleNamespace(_kwargs={"shutdown_event": event})
     monkeypatch.setattr(multiprocessing, "parent_process", lambda: process)
     monkeypatch.setattr(multiprocessing, "current_process", lambda: process)
