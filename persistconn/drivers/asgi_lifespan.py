@@ -93,6 +93,11 @@ class Stay:
         self._end: tuple[Host, anyio.Event] | None = None
         """Whose has begun, and whether it is reached."""
 
+    @property
+    def ending(self) -> bool:
+        """Clients are told, or have been, and the server ends soon."""
+        return self.over or (self._end is not None and self._end[0] is self._app.here())
+
     async def lifespan(self, receive: Receive, send: Send) -> None:
         """Serve a lifespan scope."""
         await receive()

@@ -84,6 +84,19 @@ async def test_newcomers_are_sent_away_as_long_as_the_server_stays(server: list[
         assert await client.get("/health") == (503, '{"status": "draining", "connections": 0}')
 
 
+async def test_from_the_end_on_no_connection_is_kept_alive(server: list[int]) -> None:
+    """A server that waits for its connections may overlook one that begins as it ends: it stays for its next request."""
+    app = app_of(Echo())
+    async with AsgiClient.of(app) as client:
+        async with lifespan(app):
+            assert b"connection" not in (await client.request("/health").head())[1]
+            await app.drain()
+            for target in ("/health", "/echo/negotiate?clientProtocol=2.1", "/nowhere"):
+                assert (await client.request(target).head())[1][b"connection"] == b"close"
+            assert b"connection" not in (await client.request("/health", http_version="2").head())[1]
+        assert (await client.request("/health").head())[1][b"connection"] == b"close"
+
+
 async def test_the_same_signal_again_waits_for_nobody(server: list[int]) -> None:
     echo = Echo()
     echo.may_end = anyio.Event()
