@@ -8,9 +8,10 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Final, Protocol
 
 import anyio
+import anyio.lowlevel
 
 from ..errors import PersistconnError
-from ..tasks import open_tasks
+from ..tasks import open_tasks, when_this_task_has_ended
 from .asgi_signals import Signals, word_of_parent
 
 if TYPE_CHECKING:
@@ -87,11 +88,16 @@ class Stay:
     def __init__(self, app: Application) -> None:
         self._app = app
         self.lines = Lines()
-        self.over = False
-        """The lifespan has ended, and no host is there to answer."""
+        self._left: object = None
+        """The event loop whose host has gone."""
         self._asked = self._hurried = anyio.Event()
         self._end: tuple[Host, anyio.Event] | None = None
         """Whose has begun, and whether it is reached."""
+
+    @property
+    def over(self) -> bool:
+        """The app has ended on this event loop, and no host is there to answer."""
+        return self._left is not None and self._left == anyio.lowlevel.current_token()
 
     @property
     def ending(self) -> bool:
@@ -118,19 +124,23 @@ class Stay:
             await send({"type": "lifespan.startup.complete"})
             await receive()
             await self.end(host)
-            self.over = True
+            self._left = anyio.lowlevel.current_token()
 
     @asynccontextmanager
-    async def until_told(self, host: Host) -> AsyncIterator[None]:
-        """Within the block the app ends by itself when the process is told to."""
-        self.over = False
+    async def until_told(self, host: Host, leave: Callable[[], object] | None = None) -> AsyncIterator[None]:
+        """Within the block the app ends by itself when the process is told to.
+
+        With `leave` the block has to be left then, and the server hears of it when this task has ended. An event loop
+        that only stops leaves tasks as they are, and anyio's threads, which end with a task, would keep the process.
+        """
+        self._left = None
         if not self._app.settings.drain_on_signal:
             yield
             return
         self._asked, self._hurried = anyio.Event(), anyio.Event()
         async with open_tasks() as tasks:
             signals = Signals(self._hear)
-            tasks.spawn(self._obey, host, signals)
+            tasks.spawn(self._obey, host, signals, leave)
             is_told = word_of_parent()
             if is_told is not None:
                 tasks.spawn(self._look, is_told)
@@ -138,7 +148,10 @@ class Stay:
             try:
                 yield
             finally:
-                signals.stop()
+                if leave is None:
+                    signals.stop()
+                else:
+                    when_this_task_has_ended(signals.stop)
 
     def _hear(self) -> None:
         (self._hurried if self._asked.is_set() else self._asked).set()
@@ -148,7 +161,7 @@ class Stay:
             await anyio.sleep(_LOOKS)
         self._asked.set()
 
-    async def _obey(self, host: Host, signals: Signals) -> None:
+    async def _obey(self, host: Host, signals: Signals, leave: Callable[[], object] | None) -> None:
         await self._asked.wait()
         notice = self._app.settings.drain_notice
         if notice and signals.holds:
@@ -157,7 +170,11 @@ class Stay:
             with anyio.move_on_after(notice):
                 await self._hurried.wait()
         await self.end(host)
-        signals.hand_on()
+        if leave is None:
+            signals.hand_on()
+        else:
+            self._left = anyio.lowlevel.current_token()
+            leave()
 
     async def end(self, host: Host) -> None:
         """Every client is told, every callback has run, every answer is written; or `drain_timeout` is over.

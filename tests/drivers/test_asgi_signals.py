@@ -149,6 +149,37 @@ async def test_without_a_lifespan_and_with_several_apps(server: list[int]) -> No
         assert [echo.ended for echo in echoes] == [[DisconnectReason.shutdown]] * 3
 
 
+def test_threads_of_plain_callbacks_do_not_outlive_a_loop_that_only_stops() -> None:
+    """As daphne's does: tasks stay as they are, and a thread of anyio ends with a task, or keeps the process."""
+
+    class Plain(PersistentConnection):
+        def on_received(self, connection: Connection, data: Any) -> None:
+            threads.append(threading.current_thread())
+            app.from_thread.run(connection.send, data)
+
+    async def talk() -> None:
+        async with AsgiClient.of(app) as client:
+            _, call = await client.classic("/echo", "webSockets")
+            call.text('"hello"')
+            assert await call.message() == "hello"
+            signal.raise_signal(SIGTERM)
+            await call.ended()
+
+    threads: list[threading.Thread] = []
+    app = app_of(Plain())
+    loop = asyncio.new_event_loop()
+    before = signal.signal(SIGTERM, lambda *_: loop.call_soon_threadsafe(loop.stop))
+    talking = loop.create_task(talk())
+    loop.run_forever()
+    signal.signal(SIGTERM, before)
+    for thread in threads:
+        thread.join(5)
+    assert [thread.is_alive() for thread in threads] == [False]
+    assert app.health()["status"] == "stopped"
+    loop.run_until_complete(talking)
+    loop.close()
+
+
 async def test_handlers_that_are_not_ours_are_left_alone(server: list[int]) -> None:
     app = app_of(Echo())
     signal.signal(SIGINT, signal.SIG_IGN)
