@@ -58,8 +58,8 @@ class Exchange:
         self.duplex = False
         """The client's messages come on it too; a request may ask for a WebSocket and not get one."""
         self.parts = False
-        """Hand over what the client sends as it comes, cut anywhere (see `Http1Server.take_parts`): messages mean nothing
-        here, their bytes do. To be set before the WebSocket is accepted."""
+        """Hand over what the client sends as it comes, cut anywhere: messages mean nothing here, their bytes do. To be
+        set before the WebSocket is accepted; see `Http1Server.take_parts`."""
         self.framing: Framing | None = None
         self.session: Session | None = None
         self.idle = False

@@ -85,7 +85,7 @@ async def test_newcomers_are_sent_away_as_long_as_the_server_stays(server: list[
 
 
 async def test_from_the_end_on_no_connection_is_kept_alive(server: list[int]) -> None:
-    """A server that waits for its connections may overlook one that begins as it ends: it stays for its next request."""
+    """A server that waits for its connections may overlook one that begins then, and it stays for its next request."""
     app = app_of(Echo())
     async with AsgiClient.of(app) as client:
         async with lifespan(app):
