@@ -266,10 +266,11 @@ class App:
         return host
 
     async def _keep_house(self, begun: anyio.Event) -> None:
+        left = anyio.Event()
         try:
-            async with self.running() as host, self._as_asgi().stay.until_told(host):
+            async with self.running() as host, self._as_asgi().stay.until_told(host, left.set):
                 begun.set()
-                await anyio.sleep_forever()
+                await left.wait()
         finally:
             begun.set()
             self._house = None

@@ -32,6 +32,9 @@ from .wire.http import Piece, Request
 __all__ = ["Host", "Link"]
 
 _logger = logging.getLogger("persistconn.host")
+_app_logger = logging.getLogger("persistconn.app")
+_MOST_STRANGERS = 10
+"""Foreign origins that are named in the log: it is for who set up the server, not for who attacks it."""
 
 _READERS_AT_ONCE: Final = 128
 """A broadcast lets others run after so many readers."""
@@ -81,6 +84,7 @@ class Host(Sending):
         self._wake_at: float | None = None
         self._alarm = anyio.Event()
         self._spreading: Parking | None = None
+        self._strangers: set[tuple[str, str]] = set()
         self._rest: deque[tuple[Sequence[Exchange], tuple[Piece, ...]]] = deque()
 
     @asynccontextmanager
@@ -125,7 +129,19 @@ class Host(Sending):
             exchange.ended = True
             link.transmit(exchange, page.answer(request))
             return exchange
-        return self.endpoint.open(request, self.clock(), admission=admission, context=link, pings=pings)
+        exchange = self.endpoint.open(request, self.clock(), admission=admission, context=link, pings=pings)
+        if exchange.foreign:
+            self._warn_of_page(request)
+        return exchange
+
+    def _warn_of_page(self, request: Request) -> None:
+        """Browsers hide our answer from the page, and from who looks for its mistake."""
+        stranger = origin, host = request.headers.find(b"origin") or "", request.headers.find(b"host") or ""
+        if len(self._strangers) < _MOST_STRANGERS and stranger not in self._strangers:
+            self._strangers.add(stranger)
+            _app_logger.warning(
+                "a page of %.100r may not talk to %.100r: App(allowed_origins=[…]) has to name its origin", origin, host
+            )
 
     def receive(self, exchange: Exchange, messages: Sequence[str | bytes]) -> None:
         """WebSocket messages came together; `pump` follows after the last of a batch."""

@@ -109,6 +109,20 @@ def keep_house(function: Callable[..., Awaitable[object]], *args: Any) -> object
     return asyncio.get_running_loop().create_task(_logged(function, args))
 
 
+def when_this_task_has_ended(function: Callable[[], object]) -> None:
+    """Call something then: on asyncio after what else waits for that; on trio soon, where nothing does."""
+    if _runs_trio():
+        import trio
+
+        trio.lowlevel.current_trio_token().run_sync_soon(function)
+        return
+    import asyncio
+
+    task = asyncio.current_task()
+    assert task is not None
+    task.add_done_callback(lambda _: function())
+
+
 def ends_this_task(error: BaseException) -> bool:
     """Whether `error`, raised by a user's code, means the end of the task that runs it.
 

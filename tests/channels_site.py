@@ -17,7 +17,7 @@ from typing import Any
 
 import anyio
 import django
-from django.conf import settings
+from django import conf
 from django.http import HttpResponse
 from django.urls import path, re_path
 
@@ -55,7 +55,7 @@ urlpatterns = [path("hello", hello)]
 
 
 def configure(directory: Path, **more: Any) -> None:
-    settings.configure(
+    conf.settings.configure(
         SECRET_KEY="a key for the tests",
         INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions"],
         DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": directory / "site.sqlite3"}},
@@ -74,10 +74,10 @@ def log_in(name: str) -> str:
     from django.http import HttpRequest
 
     request = HttpRequest()
-    request.session = importlib.import_module(settings.SESSION_ENGINE).SessionStore()
+    request.session = importlib.import_module(conf.settings.SESSION_ENGINE).SessionStore()
     login(request, get_user_model().objects.create_user(name, password="secret"))
     request.session.save()
-    return f"{settings.SESSION_COOKIE_NAME}={request.session.session_key}"
+    return f"{conf.settings.SESSION_COOKIE_NAME}={request.session.session_key}"
 
 
 async def say(client: AsgiClient, dialect: str, transport: str) -> Any:

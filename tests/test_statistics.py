@@ -212,6 +212,25 @@ def test_every_metric_is_documented() -> None:
     assert rows == [(one.name, one.kind, one.unit) for one in (DURATION, *INSTRUMENTS)]
 
 
+def test_the_filter_leaves_no_query_in_uvicorns_log(caplog: pytest.LogCaptureFixture) -> None:
+    example = runpy.run_path(str(DOCUMENTED.parents[1] / "examples" / "operate.py"))
+    example["keep_queries_out_of_uvicorns_log"]()
+    loggers = [logging.getLogger(name) for name in ("uvicorn.access", "uvicorn.error")]
+    try:
+        with caplog.at_level(logging.INFO):
+            loggers[0].info('%s - "%s %s HTTP/%s" %d', "192.0.2.1:1", "GET", "/rt/poll?token=5ecret", "1.1", 200)
+            loggers[1].info('%s - "WebSocket %s" [accepted]', "192.0.2.1:1", "/rt?id=5ecret")
+            loggers[1].info("Started server process [%d]", 1)
+    finally:
+        for logger in loggers:
+            logger.filters.clear()
+    assert [record.getMessage() for record in caplog.records] == [
+        '192.0.2.1:1 - "GET /rt/poll HTTP/1.1" 200',
+        '192.0.2.1:1 - "WebSocket /rt" [accepted]',
+        "Started server process [1]",
+    ]
+
+
 async def test_the_example_can_be_watched(capsys: pytest.CaptureFixture[str]) -> None:
     example = runpy.run_path(str(DOCUMENTED.parents[1] / "examples" / "operate.py"))
     app = example["make_app"](prometheus_client.CollectorRegistry())

@@ -36,3 +36,20 @@ def log_to_stderr() -> None:
     )
     for name in ("chat", "persistconn"):
         logging.getLogger(name).addHandler(handler)
+
+
+class WithoutQueries(logging.Filter):
+    """Takes what stands behind the `?` out of addresses: tokens, ids, messages."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            record.args = tuple(
+                value.partition("?")[0] if isinstance(value, str) and value.startswith("/") else value
+                for value in record.args
+            )
+        return True
+
+
+def keep_queries_out_of_uvicorns_log() -> None:
+    for name in ("uvicorn.access", "uvicorn.error"):  # the second one tells of WebSockets
+        logging.getLogger(name).addFilter(WithoutQueries())

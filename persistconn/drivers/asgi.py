@@ -61,7 +61,9 @@ class AsgiApplication:
             raise ValueError(f"no scope of type {kind!r} is served here: http, websocket and lifespan are")
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        line = HttpLine(receive, send, HttpMessages(head_only=scope["method"] == "HEAD").of)
+        # uvicorn waits for connections that begin as it ends, as long as clients use them. HTTP/2 has no such header.
+        last = self.stay.ending and str(scope.get("http_version")).startswith("1")
+        line = HttpLine(receive, send, HttpMessages(head_only=scope["method"] == "HEAD", last=last).of)
         try:
             request = self._read(scope, await read_body(scope, receive, self._app.settings))
         except PeerGone:

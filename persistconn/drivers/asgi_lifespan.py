@@ -8,9 +8,10 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Final, Protocol
 
 import anyio
+import anyio.lowlevel
 
 from ..errors import PersistconnError
-from ..tasks import open_tasks
+from ..tasks import open_tasks, when_this_task_has_ended
 from .asgi_signals import Signals, word_of_parent
 
 if TYPE_CHECKING:
@@ -107,10 +108,20 @@ class Stay:
     def __init__(self, app: Application) -> None:
         self._app = app
         self.lines = Lines()
-        self.over = False
-        """The lifespan has ended, and no host is there to answer."""
+        self._left: object = None
+        """The event loop whose host has gone."""
         self._end: tuple[Host, anyio.Event] | None = None
         """Whose has begun, and whether it is reached."""
+
+    @property
+    def over(self) -> bool:
+        """The app has ended on this event loop, and no host is there to answer."""
+        return self._left is not None and self._left == anyio.lowlevel.current_token()
+
+    @property
+    def ending(self) -> bool:
+        """Clients are told, or have been, and the server ends soon."""
+        return self.over or (self._end is not None and self._end[0] is self._app.here())
 
     async def lifespan(self, receive: Receive, send: Send) -> None:
         """Serve a lifespan scope."""
@@ -132,19 +143,23 @@ class Stay:
             await send({"type": "lifespan.startup.complete"})
             await receive()
             await self.end(host)
-            self.over = True
+            self._left = anyio.lowlevel.current_token()
 
     @asynccontextmanager
-    async def until_told(self, host: Host) -> AsyncIterator[None]:
-        """Within the block the app ends by itself when the process is told to."""
-        self.over = False
+    async def until_told(self, host: Host, leave: Callable[[], object] | None = None) -> AsyncIterator[None]:
+        """Within the block the app ends by itself when the process is told to.
+
+        With `leave` the block has to be left then, and the server hears of it when this task has ended. An event loop
+        that only stops leaves tasks as they are, and anyio's threads, which end with a task, would keep the process.
+        """
+        self._left = None
         if not self._app.settings.drain_on_signal:
             yield
             return
         word = _Word()
         async with open_tasks() as tasks:
             signals = Signals(word.hear)
-            tasks.spawn(self._obey, host, signals, word)
+            tasks.spawn(self._obey, host, signals, word, leave)
             is_told = word_of_parent()
             if is_told is not None:
                 tasks.spawn(word.look, is_told)
@@ -152,9 +167,12 @@ class Stay:
             try:
                 yield
             finally:
-                signals.stop()
+                if leave is None:
+                    signals.stop()
+                else:
+                    when_this_task_has_ended(signals.stop)
 
-    async def _obey(self, host: Host, signals: Signals, word: _Word) -> None:
+    async def _obey(self, host: Host, signals: Signals, word: _Word, leave: Callable[[], object] | None) -> None:
         await word.asked.wait()
         notice = self._app.settings.drain_notice
         if notice and signals.holds:
@@ -163,7 +181,11 @@ class Stay:
             with anyio.move_on_after(notice):
                 await word.hurried.wait()
         await self.end(host)
-        signals.hand_on()
+        if leave is None:
+            signals.hand_on()
+        else:
+            self._left = anyio.lowlevel.current_token()
+            leave()
 
     async def end(self, host: Host) -> None:
         """Every client is told, every callback has run, every answer is written; or `drain_timeout` is over.

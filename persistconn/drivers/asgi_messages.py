@@ -29,11 +29,13 @@ def _lowered(headers: RawHeaders) -> tuple[tuple[bytes, bytes], ...]:
 class HttpMessages:
     """The messages of one answer: `http.response.…`, or `websocket.http.response.…` in place of a WebSocket."""
 
-    __slots__ = ("_body", "_empty", "_start")
+    __slots__ = ("_body", "_empty", "_last", "_start")
 
-    def __init__(self, *, head_only: bool = False, prefix: str = "http.response") -> None:
+    def __init__(self, *, head_only: bool = False, last: bool = False, prefix: str = "http.response") -> None:
         self._empty = head_only
         """There is no body, whatever the pieces say."""
+        self._last = last
+        """The connection ends with this answer."""
         self._start = f"{prefix}.start"
         self._body = f"{prefix}.body"
 
@@ -50,6 +52,8 @@ class HttpMessages:
                     self._empty = True
                 elif ended:
                     headers.append((b"content-length", b"%d" % len(body)))
+                if self._last:
+                    headers.append((b"connection", b"close"))
                 messages.append({"type": self._start, "status": piece.status, "headers": headers})
         if self._empty:
             body = b""

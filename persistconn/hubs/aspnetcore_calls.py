@@ -38,7 +38,11 @@ _MOST_SPELLINGS: Final = 1_024
 
 
 class _Refused(Exception):
-    """A call that is not begun; the text is for the caller."""
+    """A call that is not begun: what the caller is told, and what our log says if that is more."""
+
+    def __init__(self, told: str, logged: str = "") -> None:
+        super().__init__(logged or told)
+        self.told = told
 
 
 class AspNetCoreCalls:
@@ -150,7 +154,8 @@ class AspNetCoreCalls:
                 return method
         signature = methods[0].signature
         expected = signature.least if signature.most is None or given < signature.least else signature.most
-        raise _Refused(failures.arguments_wrong(call.target, self._data_error(failures.wrong_count(given, expected))))
+        cause = failures.wrong_count(given, expected)
+        raise _Refused(failures.arguments_wrong(call.target, self._data_error(cause)), cause)
 
     def _bind(
         self, method: DescribedMethod, call: Invocation, uploads: Sequence[Upload], protocol: HubProtocol
@@ -193,7 +198,7 @@ class AspNetCoreCalls:
     def _failed(self, talk: Conversation, call: Invocation, error: BaseException) -> bytes | None:
         match error:
             case _Refused():
-                text = str(error)
+                text = error.told
             case NotAuthorized():
                 text = failures.method_unauthorized(call.target)
             case BindingError():

@@ -28,6 +28,7 @@ class Exchange:
         "ended",
         "extra",
         "first",
+        "foreign",
         "framing",
         "head",
         "idle",
@@ -46,19 +47,19 @@ class Exchange:
         self.context = context
         self.pings = pings
         """The embedder can send a WebSocket ping and will tell of the pong."""
-        self.parts = False
-        """What comes on its WebSocket is wanted as it comes, cut anywhere: see `Http1Server.take_parts`. To be set
-        before the WebSocket is accepted."""
         self.paused = False
         """Read nothing more from it until `Resume`."""
         self.ended = False
         """Its last piece has been handed out, or it was lost."""
         self.extra: RawHeaders = ()
         """What every answer to this request says: the headers for its origin."""
+        self.foreign = False
+        """Refused: a page has made it whose origin is not allowed."""
         self.duplex = False
         """The client's messages come on it too; a request may ask for a WebSocket and not get one."""
         self.parts = False
-        """Hand over what the client sends as it comes, cut anywhere: messages mean nothing here, their bytes do."""
+        """Hand over what the client sends as it comes, cut anywhere: messages mean nothing here, their bytes do. To be
+        set before the WebSocket is accepted; see `Http1Server.take_parts`."""
         self.framing: Framing | None = None
         self.session: Session | None = None
         self.idle = False

@@ -105,10 +105,12 @@ class Reception:
             return
         preflight = self._origins.preflight(request) if request.method == "OPTIONS" else None
         if preflight is not None:
+            exchange.foreign = not preflight
             self._delivery.answer(exchange, (Head(204 if preflight else 403, preflight), End()))
             return
         extra = self._origins.judge(request)
         if extra is None:
+            exchange.foreign = True
             self._lifecycle.reactions["allowed_origins"] += 1
             text = "Pages of this origin may not talk to this server (allowed_origins)."
             self._delivery.answer(exchange, text_answer(403, text))

@@ -21,6 +21,11 @@ class Address:
     """
 
     def __init__(self, app: App, path: str, hub: str | type[Hub[Any]] | None, dialect: str) -> None:
+        if not isinstance(app, App):
+            raise ConfigurationError(
+                f"app is a {type(app).__name__}: give a persistconn.App, of a framework's application the App that is "
+                "mounted in it, and the path that it has there"
+            )
         if not path.startswith("/"):
             raise ConfigurationError(f"path is {path!r}: it must begin with /")
         self.path = path.rstrip("/")

@@ -135,6 +135,23 @@ async def test_what_is_answered_at_once_is_whole() -> None:
         assert (await client.get("/echo/negotiate?clientProtocol=2.1", headers=strange))[0] == 403
 
 
+async def test_the_log_names_foreign_pages_once_and_not_many(caplog: pytest.LogCaptureFixture) -> None:
+    """Browsers hide our answer from the page, so who forgot `allowed_origins` finds it nowhere else."""
+    app = app_of(Echo())
+    async with AsgiClient.of(app) as client:
+        asks = [(b"host", b"example.org"), (b"access-control-request-method", b"POST")]
+        for number in (0, 0, *range(20)):
+            page = [*asks, (b"origin", b"https://page%d.example" % number)]
+            assert (await client.get("/echo/negotiate", headers=page))[0] == 403
+            assert (await client.get("/echo/negotiate", headers=page, method="OPTIONS"))[0] == 403
+    told = [record.message for record in caplog.records if "may not talk" in record.message]
+    assert (len(told), told[0]) == (
+        10,
+        "a page of 'https://page0.example' may not talk to 'example.org': "
+        "App(allowed_origins=[…]) has to name its origin",
+    )
+
+
 @pytest.mark.parametrize(
     ("root_path", "path", "raw_path"),
     [

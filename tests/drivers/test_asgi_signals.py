@@ -87,6 +87,19 @@ async def test_newcomers_are_sent_away_as_long_as_the_server_stays(server: list[
         assert await client.get("/health") == (503, '{"status": "draining", "connections": 0}')
 
 
+async def test_from_the_end_on_no_connection_is_kept_alive(server: list[int]) -> None:
+    """A server that waits for its connections may overlook one that begins then, and it stays for its next request."""
+    app = app_of(Echo())
+    async with AsgiClient.of(app) as client:
+        async with lifespan(app):
+            assert b"connection" not in (await client.request("/health").head())[1]
+            await app.drain()
+            for target in ("/health", "/echo/negotiate?clientProtocol=2.1", "/nowhere"):
+                assert (await client.request(target).head())[1][b"connection"] == b"close"
+            assert b"connection" not in (await client.request("/health", http_version="2").head())[1]
+        assert (await client.request("/health").head())[1][b"connection"] == b"close"
+
+
 async def test_the_same_signal_again_waits_for_nobody(server: list[int]) -> None:
     echo = Echo()
     echo.may_end = anyio.Event()
@@ -282,6 +295,37 @@ def test_ctrl_c_ends_asyncio_run(server: list[int]) -> None:
         asyncio.run(stay())
     assert echo.ended == [DisconnectReason.shutdown]
     assert signal.getsignal(SIGINT) is signal.default_int_handler
+
+
+def test_threads_of_plain_callbacks_do_not_outlive_a_loop_that_only_stops() -> None:
+    """As daphne's does: tasks stay as they are, and a thread of anyio ends with a task, or keeps the process."""
+
+    class Plain(PersistentConnection):
+        def on_received(self, connection: Connection, data: Any) -> None:
+            threads.append(threading.current_thread())
+            app.from_thread.run(connection.send, data)
+
+    async def talk() -> None:
+        async with AsgiClient.of(app) as client:
+            _, call = await client.classic("/echo", "webSockets")
+            call.text('"hello"')
+            assert await call.message() == "hello"
+            signal.raise_signal(SIGTERM)
+            await call.ended()
+
+    threads: list[threading.Thread] = []
+    app = app_of(Plain())
+    loop = asyncio.new_event_loop()
+    before = signal.signal(SIGTERM, lambda *_: loop.call_soon_threadsafe(loop.stop))
+    talking = loop.create_task(talk())
+    loop.run_forever()
+    signal.signal(SIGTERM, before)
+    for thread in threads:
+        thread.join(5)
+    assert [thread.is_alive() for thread in threads] == [False]
+    assert app.health()["status"] == "stopped"
+    loop.run_until_complete(talking)
+    loop.close()
 
 
 async def test_handlers_that_are_not_ours_are_left_alone(server: list[int]) -> None:

@@ -149,6 +149,17 @@ async def test_a_call_that_fails_says_so_in_the_words_that_clients_know(
         assert await client.ask("Add", 1) == ("result", 2)  # the connection goes on
 
 
+async def test_the_log_says_more_than_the_caller_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    async with open_house(Chat) as rooms:
+        client = await rooms.client()
+        await client.ask("Add", 1, 2, 3)
+        await client.ask("Add", "x")
+    assert [record.message for record in caplog.records] == [
+        "a call of Add was refused: Invocation provides 3 argument(s) but target expects 2.",
+        "a call of Add was refused: a: Expected `int`, got `str`",
+    ]
+
+
 async def test_an_error_that_cannot_be_written_is_told_without_its_cause(caplog: pytest.LogCaptureFixture) -> None:
     async with open_house(Chat) as rooms:
         client = await rooms.client()

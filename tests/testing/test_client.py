@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
@@ -290,6 +291,9 @@ async def test_wrong_use_is_told() -> None:
             Client(app, "/echo", **options)
     with pytest.raises(ConfigurationError, match="must begin with /"):
         Client(app, "echo")
+    framework: Any = SimpleNamespace(mount="/rt")
+    with pytest.raises(ConfigurationError, match=r"app is a SimpleNamespace: .* the App that is mounted in it"):
+        Client(framework, "/rt/echo")
     client = Client(app, "/echo")
     with pytest.raises(PersistconnError, match="not connected"):
         await client.receive()
