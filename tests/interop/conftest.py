@@ -32,6 +32,7 @@ FLAGS = [
     "--disable-sync",
 ]
 HERE = Path(__file__).parent
+LOOPS = ("asyncio", "trio")
 StartServer: TypeAlias = Callable[..., ServerProcess]
 NEWER = ("test_aspnetcore", "test_both", "test_signalr")
 """Tests with clients of ASP.NET Core: they run beside those with classic ones, for most of the time clients wait."""
@@ -52,7 +53,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "backend" in metafunc.fixturenames:
         host = metafunc.config.getoption("host")
-        backends = [host + metafunc.config.getoption("mount")] if host else ["asyncio", "trio"]
+        one = metafunc.definition.get_closest_marker("one_loop")
+        backends = [host + metafunc.config.getoption("mount")] if host else list(one.args if one else LOOPS)
         if not host and metafunc.definition.get_closest_marker("hosted_too"):
             backends.append("uvicorn-httptools/prefix")
         metafunc.parametrize("backend", backends, indirect=True, scope="package")

@@ -13,7 +13,10 @@ from .examples import Visit, all_texts, lists, picture, run, served, shows
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-pytestmark = pytest.mark.own_server("an example of the documentation, on `persistconn serve`")
+pytestmark = [
+    pytest.mark.own_server("an example of the documentation, on `persistconn serve`"),
+    pytest.mark.one_loop("trio"),
+]
 
 visit = examples.visit
 

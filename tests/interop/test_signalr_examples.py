@@ -16,7 +16,10 @@ from .examples import EXAMPLES, Visit, lists, picture, running, served, shows
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-pytestmark = pytest.mark.own_server("an example of the documentation, on `persistconn serve`")
+pytestmark = [
+    pytest.mark.own_server("an example of the documentation, on `persistconn serve`"),
+    pytest.mark.one_loop("asyncio"),
+]
 
 WITHIN = 30
 

@@ -15,7 +15,10 @@ import pytest
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-pytestmark = pytest.mark.own_server("an example of the documentation, on `persistconn serve`")
+pytestmark = [
+    pytest.mark.own_server("an example of the documentation, on `persistconn serve`"),
+    pytest.mark.one_loop("trio"),
+]
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "docs" / "examples"
