@@ -6,7 +6,7 @@ import asyncio
 from asyncio import CancelledError, _enter_task, _leave_task, current_task
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextvars import Context
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from .tasks import Parking
 
 __all__ = ["AsyncioTasks"]
+
+_DONE: Final = object()
 
 
 class AsyncioTasks:
@@ -143,10 +145,12 @@ class _AsyncioParking:
             _leave_task(loop, running)
         _enter_task(loop, task)
         try:
-            self._begun = work, context.run(work.send, None)
-        except StopIteration:
-            self._begun = None
-            return True
+            # Of its steps as an iterator, the end is cheaper to learn than that of `work.send(None)`, an exception.
+            waits_for = context.run(next, work.__await__(), _DONE)
+            if waits_for is _DONE:
+                self._begun = None
+                return True
+            self._begun = work, waits_for
         except BaseException as error:
             self._begun = None
             self._failure = error

@@ -67,8 +67,8 @@ class WebSocketMessages:
 
     __slots__ = ("_denial",)
 
-    _newest: tuple[Message | None, str] = (None, "")
-    """The message that was decoded last: in a broadcast the next one is the same."""
+    _newest: tuple[Sequence[Piece], str, str | bytes] = ([], "", "")
+    """What was last, and as what to send it: in a broadcast the next client gets the same."""
 
     def __init__(self, extensions: object) -> None:
         can_deny = isinstance(extensions, dict) and "websocket.http.response" in extensions
@@ -76,12 +76,18 @@ class WebSocketMessages:
 
     def of(self, pieces: Sequence[Piece]) -> list[Asgi]:
         """What to send for these."""
-        if len(pieces) == 1 and type(pieces[0]) is Message:  # what a broadcast is
-            return [_message(pieces[0])]
+        newest, key, data = WebSocketMessages._newest
+        if pieces is newest:
+            return [{"type": "websocket.send", key: data}]  # each has its own, for middleware may change it
+        if len(pieces) == 1 and type(pieces[0]) is Message:
+            key, data = _content(pieces[0])
+            WebSocketMessages._newest = pieces, key, data
+            return [{"type": "websocket.send", key: data}]
         messages: list[Asgi] = []
         for piece in pieces:
             if type(piece) is Message:
-                messages.append(_message(piece))
+                key, data = _content(piece)
+                messages.append({"type": "websocket.send", key: data})
             elif type(piece) is Head:
                 if piece.status != 101:
                     if self._denial is not None:
@@ -94,17 +100,11 @@ class WebSocketMessages:
         return messages
 
 
-def _message(piece: Message) -> Asgi:
+def _content(piece: Message) -> tuple[str, str | bytes]:
     data = piece.data
     if isinstance(data, bytes):
-        if not piece.text:
-            return {"type": "websocket.send", "bytes": data}
-        newest, text = WebSocketMessages._newest
-        if newest is not piece:
-            text = data.decode()
-            WebSocketMessages._newest = (piece, text)
-        return {"type": "websocket.send", "text": text}
-    return {"type": "websocket.send", "text": data}
+        return ("text", data.decode()) if piece.text else ("bytes", data)
+    return "text", data
 
 
 def _accept(head: Head) -> Asgi:
