@@ -150,11 +150,11 @@ def readers(count: int) -> Iterator[list[socket.socket]]:
             sock.close()
         with selectors.DefaultSelector() as selector:
             for sock in far:
-                selector.register(sock, selectors.EVENT_READ)
+                selector.register(sock, selectors.EVENT_READ, sock)
             while selector.get_map():
                 for key, _ in selector.select():
-                    if not key.fileobj.recv(1 << 20):  # type: ignore[union-attr]
-                        selector.unregister(key.fileobj)
+                    if not key.data.recv(1 << 20):
+                        selector.unregister(key.data)
         os._exit(0)
     for sock in far:
         sock.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -57,7 +58,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Scenario:
+class Scenario(ABC):
     """One table of the report."""
 
     name: str
@@ -68,10 +69,16 @@ class Scenario:
     unit = "CPU µs per message"
     figure = "cpu_us"
     """The main figure, of which ratios are made."""
-    fresh = True
-    """Start the server anew for each measurement, so that nothing is left of the one before."""
-    repeats = 1_000
-    """At most."""
+
+    @property
+    def fresh(self) -> bool:
+        """Start the server anew for each measurement, so that nothing is left of the one before."""
+        return True
+
+    @property
+    def repeats(self) -> int:
+        """At most."""
+        return 1_000
 
     def can(self, contender: Contender) -> bool:
         """The contender can take part."""
@@ -81,9 +88,9 @@ class Scenario:
         """It has the wire for it."""
         return "echo" in contender.wires
 
+    @abstractmethod
     def run(self, run: Run) -> Figures:
         """Measure once."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -98,12 +105,12 @@ class Fan(Scenario):
     """Groups that are busy at a time; 0: all."""
 
     @property
-    def fresh(self) -> bool:  # type: ignore[override]
+    def fresh(self) -> bool:
         """Echoes leave nothing behind."""
         return self.room != "echo"
 
     @property
-    def repeats(self) -> int:  # type: ignore[override]
+    def repeats(self) -> int:
         """Thousands of connections take longer to make than to measure."""
         return 3 if self.connections > 1_000 else 1_000
 
