@@ -80,9 +80,9 @@ class AspNetCoreReading:
             await self._carry_out(talk, output)
         self._arm(talk)
 
-    async def abort(self, talk: Conversation) -> None:
-        """End it for good."""
-        for output in talk.session.close():
+    async def abort(self, talk: Conversation, error: str | None = None, *, allow_reconnect: bool = False) -> None:
+        """End it, for good unless its client may come back."""
+        for output in talk.session.close(error, allow_reconnect=allow_reconnect):
             await self._carry_out(talk, output)
 
     async def end(self, talk: Conversation) -> None:

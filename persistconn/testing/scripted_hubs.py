@@ -8,6 +8,7 @@ from typing import Any, Protocol, get_type_hints
 
 from .. import App, Request, Settings
 from ..hubs import Hub, HubClients, HubError, HubGroups, hub_name
+from ..hubs.conversation import Conversation
 from ..hubs.described import DescribedHub, DescribedMethod, HubTable
 from ..hubs.dispatcher import Dispatcher
 from ..hubs.filters import HubCall, Proceed
@@ -119,10 +120,8 @@ class ScriptedHubs(Dispatcher):
     async def end(self, connection_id: str, error: str, *, allow_reconnect: bool) -> None:
         """End a connection, as its dialect says goodbye."""
         talk = self._members.get(connection_id)
-        session = getattr(talk, "session", None)
-        if session is not None:
-            for output in session.close(error or None, allow_reconnect=allow_reconnect):
-                await self._reading._carry_out(talk, output)  # type: ignore[arg-type]
+        if isinstance(talk, Conversation):
+            await self._reading.abort(talk, error or None, allow_reconnect=allow_reconnect)
 
     async def authorize(self, request: Request) -> bool:
         """See PersistentConnection."""
