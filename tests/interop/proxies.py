@@ -175,6 +175,7 @@ def survives_reloads(
         _lost_only_what_was_reported(client, texts)
     for page in pages:
         page.stop()
+    node.obey("stopAll", {})  # or they come back to whoever listens at that port next
 
 
 def _are_the_same(heard: list[str], said: list[str], who: object) -> None:
